@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""The canonical file: service data as it travels from the controller to a node.
+
+JSON, one service port per line, fields with their default value left out. The same data always gives the same text.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .errors import InputError
+from .service import Endpoint, ServiceData, ServicePort
+
+FORMAT = 1
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_TUPLES = ("external_ips", "load_balancer_ips", "source_ranges", "scheduler_flags")
+_SERVICE_PORT_DEFAULTS = tuple(ServicePort._field_defaults.get(name) for name in ServicePort._fields)
+_ENDPOINT_DEFAULTS = tuple(Endpoint._field_defaults.get(name) for name in Endpoint._fields)
+
+
+def dump(data: ServiceData) -> str:
+    """Service data -> text of the canonical file."""
+    lines = ",\n".join([_ENCODER.encode(_service_port_fields(port)) for port in data.service_ports])
+    return f'{{"format":{FORMAT},"service_ports":[\n{lines}\n]}}\n'
+
+
+def load(text: str) -> ServiceData:
+    """Text of the canonical file -> service data. The content is trusted: it has been checked when it was written.
+
+    Raises InputError where it is no canonical file, or one of another format.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InputError([f"not a canonical service data file: {error}"]) from error
+    if not isinstance(document, dict) or "format" not in document:
+        raise InputError(["not a canonical service data file: it has no format number"])
+    if document["format"] != FORMAT:
+        raise InputError([f"canonical service data of format {document['format']}, this collection reads {FORMAT}"])
+    try:
+        return ServiceData(tuple([_service_port(fields) for fields in document["service_ports"]]))
+    except (KeyError, TypeError) as error:
+        raise InputError([f"damaged canonical service data file: {error}"]) from error
+
+
+def _service_port_fields(port: ServicePort) -> dict[str, object]:
+    fields: dict[str, object] = {
+        name: value
+        for name, value, default in zip(ServicePort._fields, port, _SERVICE_PORT_DEFAULTS)
+        if value != default
+    }
+    if port.endpoints:
+        fields["endpoints"] = [_endpoint_fields(endpoint) for endpoint in port.endpoints]
+    return fields
+
+
+def _endpoint_fields(endpoint: Endpoint) -> dict[str, object]:
+    return {
+        name: value for name, value, default in zip(Endpoint._fields, endpoint, _ENDPOINT_DEFAULTS) if value != default
+    }
+
+
+def _service_port(fields: dict[str, Any]) -> ServicePort:
+    for name in _TUPLES:
+        if name in fields:
+            fields[name] = tuple(fields[name])
+    if "endpoints" in fields:
+        fields["endpoints"] = tuple([_endpoint(endpoint) for endpoint in fields["endpoints"]])
+    return ServicePort(**fields)
+
+
+def _endpoint(fields: dict[str, Any]) -> Endpoint:
+    for name in ("zones", "nodes"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
+    return Endpoint(**fields)

@@ -1,0 +1,37 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""What differs between the kube-proxy versions whose rules the collection writes. The one place that knows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Version(NamedTuple):
+    """One kube-proxy version (data-plane 3.1).
+
+    ``topology_needs_annotation``: zone hints count only on services with the topology annotation (until 1.30).
+    ``node_hints``: hints.forNodes count (from 1.33, on by default from 1.34).
+    ``local_duplicate_wins``: of two endpoints with one ip:port the local one counts (until 1.35), else the one not terminating.
+    ``zero_cidr_is_any``: a source range 0.0.0.0/0 or ::/0 means no source ranges (from 1.34).
+    """
+
+    topology_needs_annotation: bool
+    node_hints: bool
+    local_duplicate_wins: bool
+    zero_cidr_is_any: bool
+
+
+VERSIONS = {
+    "1.30": Version(
+        topology_needs_annotation=True, node_hints=False, local_duplicate_wins=True, zero_cidr_is_any=False
+    ),
+    "1.36": Version(
+        topology_needs_annotation=False, node_hints=True, local_duplicate_wins=False, zero_cidr_is_any=True
+    ),
+}
+DEFAULT_VERSION = "1.36"
