@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Tables, chains and rules of one address family, in the text form of ``iptables-save``.
+
+A rule is the text that ``iptables-save`` prints for it without ``-A CHAIN``: a string, which compares fast and needs no
+parsing where both sides come from one place. Rules that people write go through :mod:`.iptables_rule` first.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, NamedTuple
+
+COUNTERS = re.compile(r"^\[\d+:\d+\] ")
+
+
+class Chain(NamedTuple):
+    """One chain: its policy (None for a user-defined chain) and its rules in order."""
+
+    policy: str | None
+    rules: tuple[str, ...]
+
+
+# table name -> chain name -> chain
+Tables = Dict[str, Dict[str, Chain]]
+
+
+def parse(text: str) -> Tables:
+    """``iptables-save`` text (with or without counters) -> tables. Counters are statistics and are dropped.
+
+    Raises ValueError for a line that iptables-save does not print.
+    """
+    policies: dict[str, dict[str, str | None]] = {}
+    rules: dict[str, dict[str, list[str]]] = {}
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("["):
+            line = COUNTERS.sub("", line)
+        if line.startswith("-A "):
+            _append, chain, rule = line.split(" ", 2) if line.count(" ") > 1 else (*line.split(" "), "")
+            rules[table][chain].append(rule)
+        elif line.startswith(":"):
+            chain, policy = line[1:].split()[:2]
+            policies[table][chain] = None if policy == "-" else policy
+            rules[table][chain] = []
+        elif line.startswith("*"):
+            table = line[1:]
+            policies[table], rules[table] = {}, {}
+        elif line and not line.startswith("#") and line != "COMMIT":
+            raise ValueError(f"not a line of iptables-save: {line!r}")
+    return {
+        table: {chain: Chain(policy, tuple(rules[table][chain])) for chain, policy in chains.items()}
+        for table, chains in policies.items()
+    }
+
+
+def render(tables: Tables) -> str:
+    """Tables -> ``iptables-save`` text without counters; built-in chains first, then by name."""
+    lines: list[str] = []
+    for table, chains in sorted(tables.items()):
+        ordered = sorted(chains.items(), key=lambda item: (item[1].policy is None, item[0]))
+        lines.append(f"*{table}")
+        lines += [f":{name} {chain.policy or '-'}" for name, chain in ordered]
+        lines += [f"-A {name} {rule}".rstrip() for name, chain in ordered for rule in chain.rules]
+        lines.append("COMMIT")
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,105 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""The compiled rule set of one node: every object that the collection puts into the node's kernel.
+
+Its file is text in sections, each in the form that the tool of that subsystem prints, so that a person can read it, diff it,
+and load a section by hand.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, FrozenSet, NamedTuple, Tuple
+
+from . import ipset, iptables, ipvs, node
+
+FIRST_LINE = "# kubenode.proxy rule set, format 1"
+FAMILIES = ("ipv4", "ipv6")
+# (address, port) of a service -> (address, port) of its serving endpoints
+UDPEndpoints = Dict[Tuple[str, int], FrozenSet[Tuple[str, int]]]
+
+
+class RuleSet(NamedTuple):
+    """What a node's kernel should hold.
+
+    ``tables`` maps a family to its tables. In a built-in chain they hold our jumps only, in their order.
+    ``ipvs_timeouts`` maps ``tcp``, ``tcpfin`` and ``udp`` to seconds; those left out keep what the kernel has.
+    ``sysctls`` maps dotted names to values. ``udp_endpoints`` maps each UDP service's address and port to its serving
+    endpoints: a flow of the service that leads elsewhere is stale.
+    """
+
+    settings: dict[str, str]
+    sysctls: dict[str, str]
+    ipvs_timeouts: dict[str, int]
+    sets: dict[str, ipset.IPSet]
+    tables: dict[str, iptables.Tables]
+    virtual_servers: ipvs.VirtualServers
+    link: node.Link | None
+    udp_endpoints: UDPEndpoints
+
+    @classmethod
+    def empty(cls) -> RuleSet:
+        """A rule set that holds nothing."""
+        return cls({}, {}, {}, {}, {family: {} for family in FAMILIES}, {}, None, {})
+
+
+def render(rule_set: RuleSet) -> str:
+    """Rule set -> file text; the same rule set always gives the same text."""
+    sections = {
+        "settings": node.render_sysctls(rule_set.settings),
+        "sysctls": node.render_sysctls(rule_set.sysctls),
+        "ipvs timeouts": node.render_sysctls({name: str(value) for name, value in rule_set.ipvs_timeouts.items()}),
+        "sets": ipset.render(rule_set.sets.values()),
+        **{f"tables {family}": iptables.render(rule_set.tables.get(family, {})) for family in FAMILIES},
+        "virtual servers": ipvs.render(rule_set.virtual_servers),
+        "link": node.render_link(rule_set.link),
+        "udp endpoints": _render_endpoints(rule_set.udp_endpoints),
+    }
+    return FIRST_LINE + "\n" + "".join(f"\n[{name}]\n{text}" for name, text in sections.items())
+
+
+def parse(text: str) -> RuleSet:
+    """File text -> rule set. Raises ValueError where the text is not one, or is of another format."""
+    if not text.startswith(FIRST_LINE + "\n"):
+        raise ValueError(f"does not start with {FIRST_LINE!r}")
+    sections = _sections(text)
+    timeouts = node.parse_sysctls(sections.get("ipvs timeouts", ""))
+    return RuleSet(
+        settings=node.parse_sysctls(sections.get("settings", "")),
+        sysctls=node.parse_sysctls(sections.get("sysctls", "")),
+        ipvs_timeouts={name: int(value) for name, value in timeouts.items()},
+        sets=ipset.parse(sections.get("sets", "")),
+        tables={family: iptables.parse(sections.get(f"tables {family}", "")) for family in FAMILIES},
+        virtual_servers=ipvs.parse(sections.get("virtual servers", "")),
+        link=node.parse_link(sections.get("link", "")),
+        udp_endpoints=_parse_endpoints(sections.get("udp endpoints", "")),
+    )
+
+
+def _render_endpoints(endpoints: UDPEndpoints) -> str:
+    lines = []
+    for service, serving in sorted(endpoints.items()):
+        names = sorted(ipvs.endpoint(*endpoint) for endpoint in serving)
+        lines.append(" ".join([ipvs.endpoint(*service), "->", *names]))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _parse_endpoints(text: str) -> UDPEndpoints:
+    found = {}
+    for line in text.splitlines():
+        service, _arrow, *serving = line.split()
+        found[ipvs.split_endpoint(service)] = frozenset(ipvs.split_endpoint(endpoint) for endpoint in serving)
+    return found
+
+
+def _sections(text: str) -> dict[str, str]:
+    sections: dict[str, str] = {}
+    # A section starts after an empty line, which no tool prints inside its part.
+    for part in text.split("\n\n[")[1:]:
+        name, _newline, body = part.partition("]\n")
+        lines: list[str] = body.splitlines()
+        sections[name] = "".join(f"{line}\n" for line in lines)
+    return sections
