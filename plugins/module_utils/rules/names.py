@@ -1,0 +1,62 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Names that kube-proxy gives to what it programs, and with them: which live objects are ours."""
+
+from __future__ import annotations
+
+# (table, built-in chain) -> chains that kube-proxy jumps to from there, in any mode (data-plane 1.3, 1.12). The jumps to
+# KUBE-FIREWALL are left out: kubelet owns them too.
+JUMPS = {
+    ("filter", "INPUT"): frozenset(
+        {"KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL", "KUBE-NODE-PORT", "KUBE-IPVS-FILTER"}
+    ),
+    ("filter", "FORWARD"): frozenset(
+        {"KUBE-EXTERNAL-SERVICES", "KUBE-SERVICES", "KUBE-FORWARD", "KUBE-PROXY-FIREWALL"}
+    ),
+    ("filter", "OUTPUT"): frozenset({"KUBE-SERVICES", "KUBE-PROXY-FIREWALL", "KUBE-IPVS-OUT-FILTER"}),
+    ("nat", "PREROUTING"): frozenset({"KUBE-SERVICES"}),
+    ("nat", "OUTPUT"): frozenset({"KUBE-SERVICES"}),
+    ("nat", "POSTROUTING"): frozenset({"KUBE-POSTROUTING"}),
+}
+
+FILTER_CHAINS = frozenset(
+    {
+        "KUBE-SERVICES",
+        "KUBE-EXTERNAL-SERVICES",
+        "KUBE-FORWARD",
+        "KUBE-NODEPORTS",
+        "KUBE-PROXY-FIREWALL",
+        "KUBE-NODE-PORT",
+        "KUBE-SOURCE-RANGES-FIREWALL",
+        "KUBE-IPVS-FILTER",
+        "KUBE-IPVS-OUT-FILTER",
+    }
+)
+NAT_CHAINS = frozenset(
+    {
+        "KUBE-SERVICES",
+        "KUBE-NODEPORTS",
+        "KUBE-POSTROUTING",
+        "KUBE-MARK-MASQ",
+        "KUBE-NODE-PORT",
+        "KUBE-LOAD-BALANCER",
+    }
+)
+# Chains of one service or endpoint (iptables mode), all in nat.
+SERVICE_CHAIN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-")
+
+
+def is_own_chain(table: str, chain: str) -> bool:
+    """Whether a live chain is one that kube-proxy makes and kubelet does not."""
+    if table == "nat":
+        return chain in NAT_CHAINS or chain.startswith(SERVICE_CHAIN_PREFIXES)
+    return table == "filter" and chain in FILTER_CHAINS
+
+
+def is_own_jump(table: str, chain: str, target: str) -> bool:
+    """Whether a rule of a built-in chain with this target is a jump of kube-proxy's."""
+    return target in JUMPS.get((table, chain), ())

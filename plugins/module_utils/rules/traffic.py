@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Pieces of rules that iptables mode and IPVS mode share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..state.iptables_rule import quote
+
+if TYPE_CHECKING:
+    from ..model.node import Node, ProxyConfiguration
+
+
+def comment(text: str) -> str:
+    """The comment match, quoted as iptables-save quotes it."""
+    return f"-m comment --comment {quote(text)}"
+
+
+def masquerade_rules(mark: str) -> list[str]:
+    """The end of KUBE-POSTROUTING: masquerades what carries the mark, and takes the mark off (data-plane 1.4)."""
+    return [
+        f"-m mark ! --mark {mark}/{mark} -j RETURN",
+        f"-j MARK --set-xmark {mark}/0x0",
+        f"{comment('kubernetes service traffic requiring SNAT')} -j MASQUERADE --random-fully",
+    ]
+
+
+def local_match(family: str, node: Node, configuration: ProxyConfiguration) -> str | None:
+    """The match of traffic from this node's pods (or the cluster's), None where nothing tells it (data-plane 1.1.7)."""
+    mode = configuration.detect_local_mode
+    if mode == "BridgeInterface":
+        return f"-i {configuration.bridge_interface}"
+    if mode == "InterfaceNamePrefix":
+        return f"-i {configuration.interface_name_prefix}+"
+    networks = node.pod_cidrs if mode == "NodeCIDR" else configuration.cluster_cidrs
+    for network in networks:
+        if (":" in network) == (family == "ipv6"):
+            return f"-s {network}"
+    return None
+
+
+def not_local_match(family: str, node: Node, configuration: ProxyConfiguration) -> str | None:
+    """The reverse of :func:`local_match`."""
+    match = local_match(family, node, configuration)
+    return f"! {match}" if match else None
