@@ -1,0 +1,239 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Reads and writes the tables of iptables and ip6tables, with either back end.
+
+A restore is atomic per table: the kernel takes all lines up to a COMMIT, or none. Built-in chains are never declared in
+its input, as that would set their policies.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from ..plan.iptables import ChainContent, JumpChange
+from ..plan.operation import REMOVE, Operation
+from ..state.iptables import Tables, parse
+from .command import CommandError, KernelError, Runner
+
+AUTO = "auto"
+NFT = "nft"
+LEGACY = "legacy"
+PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
+# Tables that the legacy back end has in use, by family, under /proc/net.
+LEGACY_TABLES = {"ipv4": "ip_tables_names", "ipv6": "ip6_tables_names"}
+TABLES = ("filter", "nat")
+LOCK_SECONDS = 30
+# -w of iptables-restore and MASQUERADE --random-fully both came with it.
+FULL_FEATURED = (1, 6, 2)
+VERSION = re.compile(r" v(\d+)\.(\d+)(?:\.(\d+))?(?: \((nf_tables|legacy)\))?")
+NAMES_SET = re.compile(r" --match-set | -j SET ")
+UNREADABLE = re.compile(r"^# Table `(\S+)' is incompatible", re.MULTILINE)
+ERROR_LINE = re.compile(r"\bline:? (\d+)")
+NOISE = re.compile(r"^(?:# Warning: ip6?tables-legacy tables present|Try `).*\n?", re.MULTILINE)
+
+
+class Tool(NamedTuple):
+    """The iptables of one address family: program, back end (``nft`` or ``legacy``), version."""
+
+    program: str
+    kind: str
+    version: tuple[int, int, int]
+
+    @property
+    def waits(self) -> bool:
+        """Whether the restore can wait for the xtables lock."""
+        return self.version >= FULL_FEATURED
+
+    @property
+    def random_fully(self) -> bool:
+        """Whether MASQUERADE takes ``--random-fully``."""
+        return self.version >= FULL_FEATURED
+
+
+class Backend(NamedTuple):
+    """What a node has: tools by family, why a family has none, and what rules the other back end holds as well.
+
+    ``elsewhere`` can only be non-empty where the back end was chosen explicitly.
+    """
+
+    tools: Mapping[str, Tool]
+    unavailable: Mapping[str, str]
+    elsewhere: tuple[str, ...]
+
+
+def detect(runner: Runner, choice: str = AUTO, proc_net: str = "/proc/thread-self/net") -> Backend:
+    """The node's iptables. ``choice`` is ``auto`` (what the command iptables is), ``nft`` or ``legacy``.
+
+    Costs one process per family, and one more per family where the other back end may hold rules. Raises KernelError
+    where iptables is missing, and, for ``auto``, where both back ends hold rules: traffic would pass through both.
+    """
+    tools: dict[str, Tool] = {}
+    unavailable: dict[str, str] = {}
+    for family, program in PROGRAMS.items():
+        name = program if choice == AUTO else f"{program}-{choice}"
+        if family == "ipv6" and not os.path.exists(f"{proc_net}/if_inet6"):
+            unavailable[family] = "the kernel runs without IPv6"
+        elif family == "ipv6" and runner.find(name) is None:
+            unavailable[family] = f"{name} is not installed"
+        else:
+            tools[family] = _tool(runner, name)
+    elsewhere = tuple(item for family, tool in tools.items() for item in _elsewhere(runner, family, tool, proc_net))
+    if elsewhere and choice == AUTO:
+        kinds = " and ".join(sorted({f"{tool.program} is {tool.kind}" for tool in tools.values()}))
+        raise KernelError(
+            f"rules are in both back ends of iptables: {kinds}, and the other one holds {', '.join(elsewhere[:6])}"
+            f"{' and more' if len(elsewhere) > 6 else ''}. Flush that one, or choose one with 'nft' or 'legacy'"
+        )
+    return Backend(tools, unavailable, elsewhere)
+
+
+def read(runner: Runner, backend: Backend, family: str, tables: Iterable[str] = TABLES) -> Tables:
+    """The tables of one family, in one process; none where the family is not available.
+
+    Raises KernelError for a table that iptables cannot show, as nft wrote what it does not understand into it.
+    """
+    tool = backend.tools.get(family)
+    if tool is None:
+        return {}
+    text = runner.run([f"{tool.program}-save"]).stdout
+    wanted = set(tables)
+    unreadable = wanted.intersection(UNREADABLE.findall(text))
+    if unreadable:
+        raise KernelError(
+            f"{tool.program} cannot show the table {', '.join(sorted(unreadable))}: another program keeps nftables "
+            "rules in it that iptables does not understand. See 'nft list ruleset', and move these into another table"
+        )
+    return {name: chains for name, chains in parse(text).items() if name in wanted}
+
+
+def verify(runner: Runner, backend: Backend, family: str, operations: Iterable[Operation]) -> None:
+    """Tests operations without writing anything: one ``iptables-restore --test``. Raises KernelError.
+
+    The test parses all rules and asks the kernel for their matches; the legacy back end also finds jumps to missing
+    chains and deletions of missing rules. It costs nearly what the restore costs, and is worth it once, before the
+    first write of any subsystem: a restore by itself is atomic per table. Rules that name sets are left out, as the
+    tool looks the sets up, and the same run may be about to create them.
+    """
+    text = restore_input(operations)
+    if text:
+        lines = [line for line in text.splitlines() if not NAMES_SET.search(line)]
+        _restore(runner, _tool_of(backend, family), "".join(f"{line}\n" for line in lines), "--test")
+
+
+def apply(runner: Runner, backend: Backend, family: str, operations: Iterable[Operation]) -> None:
+    """Carries out operations of one phase, or of all, of one family: one restore, none where there is nothing to do.
+
+    Raises KernelError; it says which line was refused, and which tables were written before.
+    """
+    text = restore_input(operations)
+    if text:
+        _restore(runner, _tool_of(backend, family), text)
+
+
+def restore_input(operations: Iterable[Operation]) -> str:
+    """Operations -> input of ``iptables-restore --noflush``, table by table."""
+    by_table: dict[str, list[Operation]] = {}
+    for operation in operations:
+        by_table.setdefault(operation.payload.table, []).append(operation)
+    return "".join(_table_input(table, found) for table, found in sorted(by_table.items()))
+
+
+def _table_input(table: str, operations: list[Operation]) -> str:
+    """Chains (their line empties them), rules, jumps, and last the deletion of what nothing names any more."""
+    declared: list[str] = []
+    rules: list[str] = []
+    deleted_jumps: list[str] = []
+    inserted_jumps: list[str] = []
+    stale_jumps: list[str] = []
+    deleted_chains: list[str] = []
+    for operation in operations:
+        change = operation.payload
+        if isinstance(change, ChainContent):
+            declared.append(f":{change.name} - [0:0]")
+            rules += [f"-A {change.name} {rule}" for rule in change.rules or ()]
+            if change.rules is None:
+                deleted_chains.append(f"-X {change.name}")
+        elif isinstance(change, JumpChange):
+            # Insertions count positions among the rules that the second phase removes.
+            deletions = stale_jumps if operation.verb == REMOVE else deleted_jumps
+            deletions += [f"-D {change.chain} {rule}" for rule in change.delete]
+            if change.insert:
+                head = f"-I {change.chain} {change.position}" if change.position else f"-A {change.chain}"
+                inserted_jumps.append(f"{head} {change.insert}")
+    lines = [f"*{table}", *declared, *rules, *deleted_jumps, *inserted_jumps, *stale_jumps, *deleted_chains, "COMMIT"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _tool_of(backend: Backend, family: str) -> Tool:
+    if family not in backend.tools:
+        raise KernelError(f"{family} rules cannot be written: {backend.unavailable.get(family, 'no such family')}")
+    return backend.tools[family]
+
+
+def _restore(runner: Runner, tool: Tool, text: str, *options: str) -> None:
+    wait = ["-w", str(LOCK_SECONDS)] if tool.waits else []
+    try:
+        runner.run([f"{tool.program}-restore", *wait, "--noflush", *options], stdin=text)
+    except CommandError as error:
+        raise KernelError(_explain(error, text, written="--test" not in options)) from error
+
+
+def _explain(error: CommandError, text: str, written: bool) -> str:
+    """What a failed restore means, and what it left."""
+    message = NOISE.sub("", error.stderr + "\n").strip()
+    if "xtables lock" in message:
+        return f"another program held the xtables lock for {LOCK_SECONDS} s: {message}"
+    parts = [f"{error.argv[0]} refused its input: {message or f'exit status {error.returncode}'}"]
+    lines = text.splitlines()
+    number = max((int(found) for found in ERROR_LINE.findall(message)), default=0)
+    if not 0 < number <= len(lines):
+        return parts[0]
+    before = lines[: number - 1]
+    tables = [line[1:] for line in before if line.startswith("*")]
+    complete = tables[: before.count("COMMIT")] if written else []
+    parts.append(f"line {number}, in table {tables[-1] if tables else '?'}: {lines[number - 1]}")
+    if lines[number - 1] == "COMMIT":
+        parts.append("the kernel refused the table as a whole")
+    elif lines[number - 1].startswith(("-D ", "-I ")):
+        parts.append("if another program changed the chain meanwhile, run again")
+    parts.append(f"written before that: table {', '.join(complete)}" if complete else "nothing was written")
+    return "; ".join(parts)
+
+
+def _tool(runner: Runner, program: str) -> Tool:
+    printed = runner.run([program, "--version"]).stdout
+    found = VERSION.search(printed)
+    if found is None:
+        raise KernelError(f"{program} --version does not print a version: {printed.strip()!r}")
+    major, minor, patch, kind = found.groups()
+    # Before 1.8 there was one back end, and no word for it.
+    return Tool(program, NFT if kind == "nf_tables" else LEGACY, (int(major), int(minor), int(patch or 0)))
+
+
+def _elsewhere(runner: Runner, family: str, tool: Tool, proc_net: str) -> list[str]:
+    """Chains that hold rules in the back end that the node does not use, and user-defined chains there."""
+    other = LEGACY if tool.kind == NFT else NFT
+    program = f"{PROGRAMS[family]}-{other}-save"
+    if (other == LEGACY and not _legacy_tables(family, proc_net)) or runner.find(program) is None:
+        return []
+    return [
+        f"{family} {table} {name}"
+        for table, chains in parse(runner.run([program]).stdout).items()
+        for name, chain in chains.items()
+        if chain.rules or chain.policy is None
+    ]
+
+
+def _legacy_tables(family: str, proc_net: str) -> list[str]:
+    try:
+        with open(f"{proc_net}/{LEGACY_TABLES[family]}", encoding="ascii") as names:
+            return names.read().split()
+    except OSError:
+        return []

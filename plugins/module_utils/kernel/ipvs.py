@@ -1,0 +1,405 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""IPVS through its generic netlink family: virtual servers, real servers, statistics, timeouts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..plan.ipvs import RealServerPayload, VirtualServerPayload
+from ..plan.operation import ADD, CHANGE, REMOVE
+from ..state.ipvs import (
+    TUNNEL_CHECKSUMS,
+    TUNNEL_TYPES,
+    RealServer,
+    RealServerKey,
+    RealServerStatistics,
+    Statistics,
+    Traffic,
+    Tunnel,
+    VirtualServer,
+    VirtualServerKey,
+    VirtualServers,
+)
+from .command import KernelError
+from .netlink import GenericNetlink, NetlinkError, RefusedError, attribute, attributes, nested
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ..plan.operation import Operation
+
+# The kernel has this file, in every network namespace, once ip_vs is loaded or built in.
+PRESENT = "/proc/thread-self/net/ip_vs"
+# What kube-proxy adds and removes again to learn whether the kernel has a scheduler (RFC 5737 address).
+PROBE = VirtualServerKey("ipv4", "tcp", "198.51.100.0", 20000)
+NO_SCHEDULER = "none"
+
+_FAMILY = "IPVS"
+_NEW_SERVICE, _SET_SERVICE, _DELETE_SERVICE, _GET_SERVICE = 1, 2, 3, 4
+_NEW_DESTINATION, _SET_DESTINATION, _DELETE_DESTINATION, _GET_DESTINATION = 5, 6, 7, 8
+_SET_CONFIG, _GET_CONFIG, _GET_INFO, _ZERO = 12, 13, 15, 16
+_SERVICE, _DESTINATION = 1, 2
+_TIMEOUTS = {"tcp": 4, "tcpfin": 5, "udp": 6}
+_INFO_VERSION, _INFO_TABLE_SIZE = 1, 2
+
+_SVC_FAMILY, _SVC_PROTOCOL, _SVC_ADDRESS, _SVC_PORT, _SVC_FWMARK = 1, 2, 3, 4, 5
+_SVC_SCHEDULER, _SVC_FLAGS, _SVC_TIMEOUT, _SVC_NETMASK, _SVC_ENGINE = 6, 7, 8, 9, 11
+_SVC_TRAFFIC = (12, 10)
+_DST_ADDRESS, _DST_PORT, _DST_FORWARDING, _DST_WEIGHT, _DST_UPPER, _DST_LOWER = 1, 2, 3, 4, 5, 6
+_DST_ACTIVE, _DST_INACTIVE, _DST_PERSISTENT, _DST_FAMILY = 7, 8, 9, 11
+_DST_TUNNEL_TYPE, _DST_TUNNEL_PORT, _DST_TUNNEL_FLAGS = 13, 14, 15
+_DST_TRAFFIC = (12, 10)
+
+# The virtual server, or its real server, is not there.
+_GONE = (errno.ESRCH, errno.ENOENT)
+
+_ADDRESS_FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+_PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
+_PROTOCOL_NAMES = {int(number): name for name, number in _PROTOCOLS.items()}
+# 1 is "local node", which kernels before 2.6.37 made of a masqueraded real server on the node itself.
+_FORWARDING_NAMES = {0: "masquerade", 1: "masquerade", 2: "tunnel", 3: "route"}
+_FORWARDING = {"masquerade": 0, "tunnel": 2, "route": 3}
+_FORWARDING_MASK = 7
+_PERSISTENT = 0x1
+# 0x2 says that the kernel has hashed the virtual server: no configuration.
+_FLAGS = {"one-packet": 0x4, "flag-1": 0x8, "flag-2": 0x10, "flag-3": 0x20}
+_ALL_FLAGS = 0xFFFFFFFF
+
+
+class Info(NamedTuple):
+    """Version of IPVS (``1.2.1``), and number of hash buckets of its connection table."""
+
+    version: str
+    connection_table_size: int
+
+
+class IPVS:
+    """IPVS of the network namespace in which this is made. ``messages`` counts what was sent.
+
+    Raises KernelError, first of all where the kernel has no IPVS: from 5.15 on a look at the family would load the
+    module, which is not for a reader to do.
+    """
+
+    def __init__(self) -> None:
+        if not available():
+            raise KernelError(
+                f"kernel {os.uname().release} has no IPVS: modprobe ip_vs (role kubenode.proxy.node_prepare does)"
+            )
+        self._netlink = GenericNetlink(_FAMILY)
+        self._schedulers: set[str] = {NO_SCHEDULER}
+
+    @property
+    def messages(self) -> int:
+        """How many messages were sent, with the one that asked for the family."""
+        return self._netlink.messages
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self._netlink.close()
+
+    def read(self) -> tuple[VirtualServers, Statistics]:
+        """All virtual servers, and the connection counts of their real servers: 1 dump, and 1 for each virtual server.
+
+        The kernel lists the newest real server first; here they are in the order in which they were added.
+        """
+        servers: VirtualServers = {}
+        statistics: Statistics = {}
+        for service in self._services():
+            key, server = decode_virtual_server(service)
+            real_servers: dict[RealServerKey, RealServer] = {}
+            for destination in reversed(self._destinations(key)):
+                real_key = _decode_real_server_key(key, destination)
+                real_servers[real_key] = decode_real_server(destination)
+                statistics[key, real_key] = RealServerStatistics(
+                    _integer(destination[_DST_ACTIVE]),
+                    _integer(destination[_DST_INACTIVE]),
+                    _integer(destination[_DST_PERSISTENT]),
+                )
+            servers[key] = server._replace(real_servers=real_servers)
+            self._schedulers.add(server.scheduler)
+        return servers, statistics
+
+    def traffic(self) -> tuple[dict[VirtualServerKey, Traffic], dict[tuple[VirtualServerKey, RealServerKey], Traffic]]:
+        """Counters and rates of the virtual servers, and of their real servers."""
+        servers: dict[VirtualServerKey, Traffic] = {}
+        real_servers: dict[tuple[VirtualServerKey, RealServerKey], Traffic] = {}
+        for service in self._services():
+            key, _server = decode_virtual_server(service)
+            servers[key] = _decode_traffic(service, _SVC_TRAFFIC)
+            for destination in reversed(self._destinations(key)):
+                real_key = _decode_real_server_key(key, destination)
+                real_servers[key, real_key] = _decode_traffic(destination, _DST_TRAFFIC)
+        return servers, real_servers
+
+    def apply(self, operations: Sequence[Operation]) -> None:
+        """Writes operations of the kinds ``virtual server``, ``real server`` and ``ipvs timeouts``, one message each.
+
+        The schedulers are tried before the first write. Removing what has gone meanwhile is done. Raises KernelError
+        that names the object that the kernel refused, and says how many operations it carried out.
+        """
+        payloads = [o.payload for o in operations if isinstance(o.payload, VirtualServerPayload)]
+        self.ensure_schedulers(payload.server.scheduler for payload in payloads if payload.server)
+        try:
+            self._netlink.submit(
+                [_encode(operation) for operation in operations],
+                lambda index, number: operations[index].verb == REMOVE and number in _GONE,
+            )
+        except RefusedError as error:
+            raise _refusal(operations[error.index], error, len(operations)) from error
+
+    def ensure_schedulers(self, schedulers: Iterable[str]) -> None:
+        """Raises KernelError for a scheduler that the kernel neither has nor can load.
+
+        A scheduler that :meth:`read` has seen in use is there. For any other a virtual server is added and removed
+        again, as kube-proxy does: adding is what makes the kernel load the module.
+        """
+        for scheduler in sorted(set(schedulers) - self._schedulers):
+            try:
+                self._netlink.request(
+                    _NEW_SERVICE, encode_virtual_server(PROBE, VirtualServer(scheduler, (), 0, 0, {}))
+                )
+                self._netlink.request(_DELETE_SERVICE, encode_virtual_server_key(PROBE))
+            except NetlinkError as error:
+                if error.number == errno.ENOENT:
+                    raise KernelError(_no_scheduler(scheduler)) from error
+                # Somebody else's virtual server has the address of the probe: the write itself will tell.
+                if error.number != errno.EEXIST:
+                    raise KernelError(f"scheduler {scheduler!r}: {error}") from error
+            self._schedulers.add(scheduler)
+
+    def timeouts(self) -> dict[str, int]:
+        """Connection timeouts in seconds: ``tcp``, ``tcpfin``, ``udp``."""
+        reply = self._netlink.request(_GET_CONFIG)[0]
+        return {name: _integer(reply[kind]) for name, kind in _TIMEOUTS.items()}
+
+    def set_timeouts(self, tcp: int = 0, tcpfin: int = 0, udp: int = 0) -> None:
+        """Sets connection timeouts in seconds; 0 keeps what the kernel has."""
+        self._netlink.request(_SET_CONFIG, _encode_timeouts({"tcp": tcp, "tcpfin": tcpfin, "udp": udp}))
+
+    def zero(self, key: VirtualServerKey | None = None) -> None:
+        """Sets the counters of a virtual server and its real servers to 0; those of all for None."""
+        self._netlink.request(_ZERO, encode_virtual_server_key(key) if key else b"")
+
+    def info(self) -> Info:
+        """What IPVS says of itself."""
+        reply = self._netlink.request(_GET_INFO)[0]
+        version = _integer(reply[_INFO_VERSION])
+        return Info(f"{version >> 16}.{version >> 8 & 0xFF}.{version & 0xFF}", _integer(reply[_INFO_TABLE_SIZE]))
+
+    def _services(self) -> list[dict[int, bytes]]:
+        return [attributes(part[_SERVICE]) for part in self._netlink.dump(_GET_SERVICE)]
+
+    def _destinations(self, key: VirtualServerKey) -> list[dict[int, bytes]]:
+        parts = self._netlink.dump(_GET_DESTINATION, encode_virtual_server_key(key))
+        return [attributes(part[_DESTINATION]) for part in parts]
+
+
+def available() -> bool:
+    """Whether the kernel has IPVS, loaded or built in. Does not load it."""
+    return os.path.exists(PRESENT)
+
+
+def encode_virtual_server_key(key: VirtualServerKey) -> bytes:
+    """The attribute that names a virtual server."""
+    return nested(_SERVICE, _identity(key))
+
+
+def encode_virtual_server(key: VirtualServerKey, server: VirtualServer) -> bytes:
+    """The attribute that names and configures a virtual server; its real servers are not part of it."""
+    flags = sum(_FLAGS[flag] for flag in set(server.flags)) | (_PERSISTENT if server.timeout else 0)
+    parts = [
+        _identity(key),
+        attribute(_SVC_SCHEDULER, server.scheduler.encode() + b"\0"),
+        attribute(_SVC_FLAGS, struct.pack("=II", flags, _ALL_FLAGS)),
+        attribute(_SVC_TIMEOUT, _u32(server.timeout)),
+        attribute(_SVC_NETMASK, _encode_netmask(key.family, server.configuration.netmask)),
+    ]
+    if server.persistence_engine:
+        parts.append(attribute(_SVC_ENGINE, server.persistence_engine.encode() + b"\0"))
+    return nested(_SERVICE, *parts)
+
+
+def decode_virtual_server(service: dict[int, bytes]) -> tuple[VirtualServerKey, VirtualServer]:
+    """Attributes of a service -> key and configuration, without real servers."""
+    number = int.from_bytes(service[_SVC_FAMILY], sys.byteorder)
+    family = "ipv6" if number == socket.AF_INET6 else "ipv4"
+    if _SVC_FWMARK in service:
+        key = VirtualServerKey(family, "", "", 0, _integer(service[_SVC_FWMARK]))
+    else:
+        protocol = int.from_bytes(service[_SVC_PROTOCOL], sys.byteorder)
+        address, port = _decode_end(number, service[_SVC_ADDRESS], service[_SVC_PORT])
+        key = VirtualServerKey(family, _PROTOCOL_NAMES.get(protocol, str(protocol)), address, port)
+    flags = _integer(service[_SVC_FLAGS][:4])
+    persistent = flags & _PERSISTENT
+    return key, VirtualServer(
+        _text(service[_SVC_SCHEDULER]),
+        tuple(sorted(name for name, bit in _FLAGS.items() if flags & bit)),
+        _integer(service[_SVC_TIMEOUT]) if persistent else 0,
+        _decode_netmask(family, service[_SVC_NETMASK]) if persistent else 0,
+        {},
+        _text(service.get(_SVC_ENGINE, b"")),
+    )
+
+
+def encode_real_server(key: VirtualServerKey, real_key: RealServerKey, real_server: RealServer | None) -> bytes:
+    """The attributes that name a virtual server, and name and configure (None: only name) one of its real servers."""
+    family = socket.AF_INET6 if ":" in real_key.address else socket.AF_INET
+    parts = [
+        attribute(_DST_ADDRESS, _encode_address(family, real_key.address)),
+        attribute(_DST_PORT, struct.pack("!H", real_key.port)),
+        # A tunnel may lead to a real server of the other family.
+        attribute(_DST_FAMILY, struct.pack("=H", family)),
+    ]
+    if real_server:
+        parts += [
+            attribute(_DST_FORWARDING, _u32(_FORWARDING[real_server.forwarding])),
+            attribute(_DST_WEIGHT, _u32(real_server.weight)),
+            attribute(_DST_UPPER, _u32(real_server.upper_threshold)),
+            attribute(_DST_LOWER, _u32(real_server.lower_threshold)),
+        ]
+        # Kernels before 5.2 know ipip only, and what they do not know they pass over.
+        if real_server.tunnel != Tunnel():
+            parts += _encode_tunnel(real_server.tunnel)
+    return encode_virtual_server_key(key) + nested(_DESTINATION, *parts)
+
+
+def decode_real_server(destination: dict[int, bytes]) -> RealServer:
+    """Attributes of a destination -> configuration."""
+    forwarding = _FORWARDING_NAMES[_integer(destination[_DST_FORWARDING]) & _FORWARDING_MASK]
+    return RealServer(
+        forwarding,
+        int.from_bytes(destination[_DST_WEIGHT], sys.byteorder, signed=True),
+        _integer(destination[_DST_UPPER]),
+        _integer(destination[_DST_LOWER]),
+        _decode_tunnel(destination) if forwarding == "tunnel" else Tunnel(),
+    )
+
+
+def _encode(operation: Operation) -> tuple[int, bytes]:
+    payload: Any = operation.payload
+    if isinstance(payload, VirtualServerPayload):
+        command = {ADD: _NEW_SERVICE, CHANGE: _SET_SERVICE, REMOVE: _DELETE_SERVICE}[operation.verb]
+        if payload.server is None:
+            return command, encode_virtual_server_key(payload.key)
+        return command, encode_virtual_server(payload.key, payload.server)
+    if isinstance(payload, RealServerPayload):
+        command = {ADD: _NEW_DESTINATION, CHANGE: _SET_DESTINATION, REMOVE: _DELETE_DESTINATION}[operation.verb]
+        return command, encode_real_server(payload.virtual_server, payload.key, payload.real_server)
+    if operation.kind == "ipvs timeouts":
+        return _SET_CONFIG, _encode_timeouts(payload)
+    raise TypeError(f"no operation of IPVS: {operation.verb} {operation.kind} {operation.name}")
+
+
+def _refusal(operation: Operation, error: RefusedError, total: int) -> KernelError:
+    hint = ""
+    payload: Any = operation.payload
+    if isinstance(payload, RealServerPayload) and operation.verb == ADD and error.number == errno.EINVAL:
+        hint = " (its address must be local or unicast, and an interface must be up in this namespace)"
+    elif isinstance(payload, VirtualServerPayload) and payload.server and error.number == errno.ENOENT:
+        engine = payload.server.persistence_engine
+        hint = f" (scheduler {payload.server.scheduler!r}" + (f" or persistence engine {engine!r})" if engine else ")")
+    done = f"{error.done} of {total} operations were carried out, the next run does the rest"
+    return KernelError(f"cannot {operation.verb} {operation.kind} {operation.name}: {error}{hint}; {done}")
+
+
+def _no_scheduler(scheduler: str) -> str:
+    return (
+        f"kernel {os.uname().release} has no scheduler {scheduler!r}: its module ip_vs_{scheduler} is not loaded and "
+        f"cannot be (modprobe ip_vs_{scheduler} says why)"
+    )
+
+
+def _identity(key: VirtualServerKey) -> bytes:
+    family = _ADDRESS_FAMILIES[key.family]
+    parts = attribute(_SVC_FAMILY, struct.pack("=H", family))
+    if key.fwmark:
+        return parts + attribute(_SVC_FWMARK, _u32(key.fwmark))
+    protocol = _PROTOCOLS[key.protocol] if key.protocol in _PROTOCOLS else int(key.protocol)
+    return (
+        parts
+        + attribute(_SVC_PROTOCOL, struct.pack("=H", protocol))
+        + attribute(_SVC_ADDRESS, _encode_address(family, key.address))
+        + attribute(_SVC_PORT, struct.pack("!H", key.port))
+    )
+
+
+def _decode_real_server_key(key: VirtualServerKey, destination: dict[int, bytes]) -> RealServerKey:
+    # Kernels before 3.18 have no family here: the virtual server's.
+    family = _integer(destination[_DST_FAMILY]) if _DST_FAMILY in destination else _ADDRESS_FAMILIES[key.family]
+    return RealServerKey(*_decode_end(family, destination[_DST_ADDRESS], destination[_DST_PORT]))
+
+
+def _encode_address(family: int, address: str) -> bytes:
+    """A union of both families: always 16 bytes, an IPv4 address in the first four."""
+    return socket.inet_pton(family, address).ljust(16, b"\0")
+
+
+def _decode_end(family: int, address: bytes, port: bytes) -> tuple[str, int]:
+    size = 16 if family == socket.AF_INET6 else 4
+    return socket.inet_ntop(family, address[:size]), int.from_bytes(port, "big")
+
+
+def _encode_netmask(family: str, prefix_length: int) -> bytes:
+    """IPv4: a mask in network byte order. IPv6: a prefix length in the node's byte order. 0 is a whole address."""
+    if family == "ipv6":
+        return _u32(prefix_length or 128)
+    return struct.pack("!I", 0xFFFFFFFF << (32 - (prefix_length or 32)) & 0xFFFFFFFF)
+
+
+def _decode_netmask(family: str, value: bytes) -> int:
+    if family == "ipv6":
+        return _integer(value) % 128
+    return bin(_integer(value)).count("1") % 32
+
+
+def _encode_tunnel(tunnel: Tunnel) -> list[bytes]:
+    return [
+        attribute(_DST_TUNNEL_TYPE, bytes([TUNNEL_TYPES.index(tunnel.type)])),
+        attribute(_DST_TUNNEL_PORT, struct.pack("!H", tunnel.port)),
+        attribute(_DST_TUNNEL_FLAGS, struct.pack("=H", TUNNEL_CHECKSUMS.index(tunnel.checksum))),
+    ]
+
+
+def _decode_tunnel(destination: dict[int, bytes]) -> Tunnel:
+    if _DST_TUNNEL_TYPE not in destination:
+        return Tunnel()
+    flags = int.from_bytes(destination[_DST_TUNNEL_FLAGS], sys.byteorder)
+    return Tunnel(
+        TUNNEL_TYPES[destination[_DST_TUNNEL_TYPE][0]],
+        int.from_bytes(destination[_DST_TUNNEL_PORT], "big"),
+        # Both bits together mean the first.
+        TUNNEL_CHECKSUMS[1 if flags & 1 else flags & 2],
+    )
+
+
+def _decode_traffic(owner: dict[int, bytes], kinds: tuple[int, int]) -> Traffic:
+    """The counters of 64 bits, or those of 32 bits that kernels before 4.1 have."""
+    found = next((owner[kind] for kind in kinds if kind in owner), b"")
+    counters = attributes(found)
+    return Traffic(*(_integer(counters.get(kind, b"")) for kind in range(1, 11)))
+
+
+def _encode_timeouts(timeouts: dict[str, int]) -> bytes:
+    return b"".join(attribute(_TIMEOUTS[name], _u32(seconds)) for name, seconds in timeouts.items())
+
+
+def _u32(value: int) -> bytes:
+    return struct.pack("=I", value)
+
+
+def _integer(value: bytes) -> int:
+    return int.from_bytes(value, sys.byteorder)
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode("utf-8", "replace")

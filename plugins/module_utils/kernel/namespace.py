@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Named network namespaces, as ``ip netns`` makes them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+from .command import KernelError
+
+DIRECTORY = "/run/netns"
+_CLONE_NEWNET = 0x40000000
+
+
+def names() -> list[str]:
+    """The named network namespaces, sorted."""
+    try:
+        return sorted(os.listdir(DIRECTORY))
+    except FileNotFoundError:
+        return []
+
+
+def enter(name: str) -> None:
+    """Moves this thread, and every process it starts from now on, into the network namespace ``name``.
+
+    For good: a module's process ends with its task. Only the network changes; /sys still shows the namespace in which
+    it was mounted, whereas /proc/sys/net and /proc/thread-self/net follow. Raises KernelError.
+    """
+    existing = names()
+    if name not in existing:
+        known = f"there are {', '.join(existing)}" if existing else "there are none"
+        raise KernelError(f"no network namespace {name!r} in {DIRECTORY}: {known} (ip netns add makes one)")
+    descriptor = os.open(os.path.join(DIRECTORY, name), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _set_namespace(descriptor)
+    except OSError as error:
+        raise KernelError(f"cannot enter the network namespace {name}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _set_namespace(descriptor: int) -> None:
+    if sys.version_info >= (3, 12):
+        os.setns(descriptor, _CLONE_NEWNET)
+    else:
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.setns(descriptor, _CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))

@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Reads and writes kernel settings under /proc/sys: those of the network namespace that the process is in."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .command import KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..plan.operation import Operation
+
+ROOT = "/proc/sys"
+# Settings appear with the kernel module that owns them.
+MODULES = {"net.ipv4.vs.": "ip_vs", "net.netfilter.nf_conntrack": "nf_conntrack", "net.bridge.": "br_netfilter"}
+
+
+def read(names: Iterable[str]) -> dict[str, str]:
+    """Values by name; names that the kernel does not have are left out. Runs of white space become one space."""
+    values = {}
+    for name in names:
+        try:
+            with open(_path(name), encoding="utf-8") as file:
+                values[name] = " ".join(file.read().split())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise KernelError(f"cannot read sysctl {name}: {error.strerror}") from error
+    return values
+
+
+def apply(operations: Iterable[Operation]) -> None:
+    """Writes (name, value) payloads. Raises KernelError naming the setting, and the module it needs."""
+    for operation in operations:
+        name, value = operation.payload
+        try:
+            with open(_path(name), "w", encoding="utf-8") as file:
+                file.write(value)
+        except FileNotFoundError as error:
+            module = next((m for prefix, m in MODULES.items() if name.startswith(prefix)), None)
+            remedy = f": load the kernel module {module} (role kubenode.proxy.node_prepare does)" if module else ""
+            raise KernelError(f"the kernel has no sysctl {name}{remedy}") from error
+        except OSError as error:
+            raise KernelError(f"cannot set sysctl {name} to {value}: {error.strerror}") from error
+
+
+def _path(name: str) -> str:
+    # In a name with slashes a dot belongs to an interface's name, as in sysctl(8).
+    parts = name.split("/") if "/" in name else name.split(".")
+    return os.path.join(ROOT, *parts)
