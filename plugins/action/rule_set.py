@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Brings service data to the node as one file, only when the node does not have it, and runs the module there."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.errors import InputError
+from ansible_collections.kubenode.proxy.plugins.plugin_utils import service_source
+
+MODULE = "kubenode.proxy.rule_set"
+# What only the controller can use; the module never sees it.
+CONTROLLER_OPTIONS = ("services", "src", "query")
+
+
+class ActionModule(ActionBase):
+    """See the module's documentation."""
+
+    TRANSFERS_FILES = True
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Runs the module; where it says that the service data is missing, sends the file and runs it again."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = {name: value for name, value in self._task.args.items() if name not in CONTROLLER_OPTIONS}
+        try:
+            data = self._service_data()
+        except InputError as error:
+            result.update(
+                failed=True, msg=f"{len(error.problems)} problem(s) in the input: {error}", problems=error.problems
+            )
+            return result
+        if data is not None:
+            arguments["checksum"] = data.checksum
+        result.update(self._execute_module(MODULE, arguments, task_vars=task_vars))
+        if data is not None and result.pop("service_data_missing", False):
+            remote = self._send(data.path)
+            result.update(self._execute_module(MODULE, {**arguments, "incoming": remote}, task_vars=task_vars))
+            result.pop("service_data_missing", None)
+        self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
+
+    def _service_data(self) -> service_source.CanonicalFile | None:
+        """The canonical file of the task's ``services`` or ``src``; None where the node's own is to be used."""
+        services, src, query = (self._task.args.get(name) for name in CONTROLLER_OPTIONS)
+        cache = os.path.join(constants.config.get_config_value("ANSIBLE_HOME"), "kubenode.proxy")
+        if services is not None and src is not None:
+            raise InputError(["services and src exclude each other"])
+        if services is not None:
+            return service_source.from_value(services, query, cache)
+        if src is not None:
+            return service_source.from_path(self._find(str(src)), query, cache)
+        return None
+
+    def _find(self, src: str) -> str:
+        if os.path.isabs(os.path.expanduser(src)):
+            return os.path.expanduser(src)
+        try:
+            return str(self._find_needle("files", src))
+        except AnsibleActionFail as error:
+            raise InputError([f"src: {error}"]) from error
+        except Exception as error:  # AnsibleError's subclass differs between releases of ansible-core
+            raise InputError([f"src: {error}"]) from error
+
+    def _send(self, path: str) -> str:
+        remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "services.json")
+        self._transfer_file(path, remote)
+        self._fixup_perms2((self._connection._shell.tmpdir, remote))
+        return str(remote)

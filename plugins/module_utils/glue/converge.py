@@ -1,0 +1,122 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Brings a node's data plane to a rule set: read, plan, stop there in check mode, apply, read again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..kernel.command import KernelError
+from ..plan.operation import REMOVE, Operation
+from ..state.rule_set import RuleSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from .subsystems import Subsystem
+
+# What is added has to be there before what leads to it, and what leads to something has to go before it: rules name sets, an
+# address without its virtual server would refuse connections.
+ORDER = ("sysctls", "ipvs timeouts", "sets", "chains ipv4", "chains ipv6", "virtual servers", "link", "flows")
+
+
+class Outcome(NamedTuple):
+    """What a run did, or in check mode would do.
+
+    ``before`` and ``after`` hold what is ours of the subsystems at hand. ``phases`` are seconds by phase.
+    """
+
+    operations: list[Operation]
+    before: RuleSet
+    after: RuleSet
+    phases: dict[str, float]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything had to change."""
+        return bool(self.operations)
+
+
+class _Clock:
+    """Adds up seconds by phase."""
+
+    def __init__(self) -> None:
+        self.phases: dict[str, float] = {}
+
+    def __call__(self, phase: str, start: float) -> None:
+        self.phases[phase] = round(self.phases.get(phase, 0.0) + time.monotonic() - start, 4)
+
+
+def converge(
+    subsystems: Mapping[str, Subsystem],
+    desired: RuleSet,
+    check: bool,
+    before_write: Callable[[list[Operation]], None] = lambda operations: None,
+) -> Outcome:
+    """Converges the subsystems, keyed by the names in ORDER, to ``desired``.
+
+    ``before_write`` is called once all is planned, if anything is to change and not in check mode. Raises KernelError; what had
+    been applied by then stays, and the next run goes on from there.
+    """
+    clock = _Clock()
+    plans = _read_and_plan(subsystems, desired, clock)
+    operations = [operation for plan in plans.values() for operation in plan]
+    before = _live(subsystems, desired)
+    if not operations or check:
+        return Outcome(operations, before, desired if check else before, clock.phases)
+    start = time.monotonic()
+    for name, plan in plans.items():
+        if plan:
+            subsystems[name].verify(plan)
+    clock("verify", start)
+    before_write(operations)
+    start = time.monotonic()
+    for name, phase in _phases(plans):
+        subsystems[name].apply(phase)
+    clock("apply", start)
+    left = [operation for plan in _read_and_plan(subsystems, desired, clock).values() for operation in plan]
+    if left:
+        raise KernelError(
+            f"{len(left)} of {len(operations)} changes did not last; is another program at work on them? First: "
+            f"{left[0].verb} {left[0].kind} {left[0].name}: {left[0].reason}"
+        )
+    return Outcome(operations, before, _live(subsystems, desired), clock.phases)
+
+
+def _read_and_plan(subsystems: Mapping[str, Subsystem], desired: RuleSet, clock: _Clock) -> dict[str, list[Operation]]:
+    """Plans by subsystem, in ORDER. All subsystems are read and planned before anything is written."""
+    plans = {}
+    for name in ORDER:
+        if name in subsystems:
+            start = time.monotonic()
+            subsystems[name].read(desired)
+            clock("read", start)
+            start = time.monotonic()
+            plans[name] = subsystems[name].plan(desired)
+            clock("plan", start)
+    return plans
+
+
+def _phases(plans: Mapping[str, list[Operation]]) -> Iterator[tuple[str, list[Operation]]]:
+    """What is added and changed, in ORDER; then what is removed, the other way round."""
+    for name, operations in plans.items():
+        yield from _chosen(name, [operation for operation in operations if operation.verb != REMOVE])
+    for name, operations in reversed(list(plans.items())):
+        yield from _chosen(name, [operation for operation in operations if operation.verb == REMOVE])
+
+
+def _chosen(name: str, operations: list[Operation]) -> Iterator[tuple[str, list[Operation]]]:
+    if operations:
+        yield name, operations
+
+
+def _live(subsystems: Mapping[str, Subsystem], desired: RuleSet) -> RuleSet:
+    found = RuleSet.empty()
+    for subsystem in subsystems.values():
+        found = subsystem.live(found, desired)
+    return found

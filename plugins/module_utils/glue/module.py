@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""What all modules share: the common options, the way to fail, and the form of a result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..kernel.command import KernelError
+from ..model.errors import InputError
+from ..state import rule_set
+from .node import NodeAccess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .converge import Outcome
+
+# A result lists at most so many operations; its counts are always exact.
+SHOWN_OPERATIONS = 1000
+
+NETNS = {"netns": {"type": "str"}}
+BACKEND = {"backend": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"}}
+RULE_SET = {"rule_set": {"type": "path"}}
+
+
+def run(work: Callable[[AnsibleModule], dict[str, Any]], **options: Any) -> None:
+    """Runs a module: ``work`` gives the result, its errors become the module's failure."""
+    module = AnsibleModule(supports_check_mode=True, **options)
+    try:
+        result = work(module)
+    except InputError as error:
+        module.fail_json(msg=f"{len(error.problems)} problem(s) in the input: {error}", problems=error.problems)
+    except KernelError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+def access(module: AnsibleModule) -> NodeAccess:
+    """The node as the common options ``netns`` and ``backend`` tell."""
+    return NodeAccess(netns=module.params.get("netns"), backend=module.params.get("backend") or "auto")
+
+
+def result_of(module: AnsibleModule, outcome: Outcome, node: NodeAccess) -> dict[str, Any]:
+    """A result: what changed and why, counts, figures; texts before and after in diff mode."""
+    counts = Counter(f"{operation.verb} {operation.kind}" for operation in outcome.operations)
+    result: dict[str, Any] = {
+        "changed": outcome.changed,
+        "operations": [operation.report() for operation in outcome.operations[:SHOWN_OPERATIONS]],
+        "counts": dict(sorted(counts.items())),
+        "figures": {
+            "processes": node.runner.processes,
+            "messages": node.messages,
+            "seconds": outcome.phases,
+        },
+    }
+    if module._diff:
+        result["diff"] = {"before": rule_set.render(outcome.before), "after": rule_set.render(outcome.after)}
+    return result

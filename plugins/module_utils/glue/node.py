@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""A node as a run works on it: one network namespace, one back end of iptables, one set of files."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..kernel import facts, files
+from ..kernel import iptables as kernel_iptables
+from ..kernel.command import Runner
+from ..kernel.conntrack import Conntrack
+from ..kernel.ipvs import IPVS
+from ..kernel.links import Links
+from ..kernel.namespace import enter
+from ..rules.facts import NodeFacts
+from ..state import ipvs as state_ipvs
+from . import subsystems
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from ..plan.operation import Ownership
+    from ..state.ipvs import VirtualServerKey
+    from ..state.rule_set import RuleSet
+    from .subsystems import Subsystem
+
+STATE_FOLDER = "/var/lib/kubenode-proxy"
+
+
+class NodeAccess:
+    """Enters the network namespace, and makes the subsystems on demand.
+
+    ``backend`` is ``auto``, ``nft`` or ``legacy``. Raises KernelError where the namespace does not exist.
+    """
+
+    def __init__(self, netns: str | None = None, backend: str = "auto", state_folder: str = STATE_FOLDER) -> None:
+        if netns:
+            enter(netns)
+        self.lock_name = f"kubenode-proxy-{netns}" if netns else "kubenode-proxy"
+        self.folder = os.path.join(state_folder, "netns", netns) if netns else state_folder
+        self.runner = Runner()
+        self.conntrack = Conntrack()
+        self._ipvs: IPVS | None = None
+        self._backend = backend
+
+    def ipvs(self) -> IPVS:
+        """IPVS of the kernel. Raises KernelError where it is not loaded."""
+        if self._ipvs is None:
+            self._ipvs = IPVS()
+        return self._ipvs
+
+    @property
+    def messages(self) -> int:
+        """Netlink messages sent so far."""
+        return self.conntrack.messages + (self._ipvs.messages if self._ipvs else 0)
+
+    def facts(self) -> NodeFacts:
+        """What the rules need to know of this node."""
+        return NodeFacts(
+            facts.kernel_version(), Links(self.runner).addresses(), facts.cpus(), facts.conntrack_buckets()
+        )
+
+    def families(self) -> tuple[str, ...]:
+        """The IP families that the kernel has."""
+        return ("ipv4", "ipv6") if facts.has_ipv6() else ("ipv4",)
+
+    def subsystems(
+        self,
+        names: Iterable[str],
+        ownership: Ownership,
+        desired: RuleSet,
+        exact: bool = True,
+        drain: Collection[str] = ("tcp",),
+    ) -> dict[str, Subsystem]:
+        """The subsystems of these names (see converge.ORDER; ``chains`` stands for those of all families)."""
+        found: dict[str, Subsystem] = {}
+        for name in names:
+            if name == "sysctls":
+                found[name] = subsystems.Sysctls()
+            elif name == "ipvs timeouts":
+                found[name] = subsystems.Timeouts(self.ipvs)
+            elif name == "sets":
+                found[name] = subsystems.Sets(self.runner, ownership, exact)
+            elif name == "chains":
+                found.update(self._chains(ownership))
+            elif name == "virtual servers":
+                found[name] = subsystems.VirtualServers(self.ipvs, ownership, drain)
+            elif name == "flows":
+                found[name] = subsystems.Flows(self.conntrack)
+            elif name == "link" and desired.link:
+                found[name] = subsystems.DummyLink(self.runner, desired.link.name)
+        return found
+
+    def _chains(self, ownership: Ownership) -> dict[str, Subsystem]:
+        backend = kernel_iptables.detect(self.runner, self._backend)
+        return {
+            f"chains {family}": subsystems.Chains(self.runner, backend, family, ownership) for family in self.families()
+        }
+
+    def recorded_virtual_servers(self) -> frozenset[VirtualServerKey]:
+        """Virtual servers that earlier runs made here: they have no names, so this file is what makes them ours."""
+        return frozenset(state_ipvs.parse(files.read_text(self._record) or ""))
+
+    def record_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> None:
+        """Writes that file if it differs. Raises KernelError."""
+        bare = {key: state_ipvs.VirtualServer("rr", (), 0, 0, {}) for key in keys}
+        text = state_ipvs.render(bare)
+        if text != (files.read_text(self._record) or ""):
+            files.write_text(self._record, text, mode=0o600)
+
+    @property
+    def _record(self) -> str:
+        return os.path.join(self.folder, "virtual_servers")

@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Compiles the rule set of a node, and converges the node to it."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..kernel import files
+from ..kernel.lock import exclusive
+from ..plan.operation import Operation, Ownership
+from ..rules import ipvs as ipvs_rules
+from ..rules import names
+from ..rules.ipvs_sets import OWN_SETS
+from ..state import rule_set as state
+from .converge import Outcome, converge
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from ..model.node import Node, ProxyConfiguration
+    from ..model.service import ServiceData
+    from ..state.ipvs import VirtualServerKey
+    from ..state.rule_set import RuleSet
+    from .node import NodeAccess
+
+SUBSYSTEMS = ("sysctls", "ipvs timeouts", "sets", "chains", "virtual servers", "link", "flows")
+
+
+class Options(NamedTuple):
+    """How to converge.
+
+    ``only_owner``: every virtual server of the node counts as ours. ``drain``: protocols whose real servers are drained.
+    ``lock_timeout`` is in seconds.
+    """
+
+    only_owner: bool = False
+    drain: Collection[str] = ("tcp",)
+    lock_timeout: float = 60.0
+
+
+def compile_rule_set(data: ServiceData, node: Node, configuration: ProxyConfiguration, access: NodeAccess) -> RuleSet:
+    """The rule set of this node: it depends on the node's addresses and kernel."""
+    return ipvs_rules.render(data, node, configuration, access.facts())
+
+
+def converge_rule_set(
+    access: NodeAccess, desired: RuleSet, configuration: ProxyConfiguration, options: Options, check: bool
+) -> Outcome:
+    """Converges the node's kernel. Raises KernelError."""
+    recorded = access.recorded_virtual_servers()
+    ownership = ownership_of(recorded, options.only_owner, configuration.exclude_cidrs)
+    subsystems = access.subsystems(SUBSYSTEMS, ownership, desired, drain=options.drain)
+    if check:
+        return converge(subsystems, desired, check=True)
+
+    def record_both(_operations: list[Operation]) -> None:
+        # Whatever is made from here on is known as ours, even if this run is killed half-way.
+        access.record_virtual_servers(recorded | set(desired.virtual_servers))
+
+    with exclusive(access.lock_name, options.lock_timeout):
+        outcome = converge(subsystems, desired, check=False, before_write=record_both)
+        access.record_virtual_servers(desired.virtual_servers)
+    return outcome
+
+
+def ownership_of(recorded: Collection[VirtualServerKey], only_owner: bool, exclude_cidrs: Iterable[str]) -> Ownership:
+    """Ownership on a node that this collection looks after."""
+    excluded = [ip_network(cidr) for cidr in exclude_cidrs]
+
+    def owns(key: VirtualServerKey) -> bool:
+        if key.address and any(ip_address(key.address) in network for network in excluded):
+            return False
+        return key in recorded or (only_owner and bool(key.address))
+
+    return Ownership(names.is_own_chain, names.is_own_jump, OWN_SETS.__contains__, owns)
+
+
+def write_rule_set(path: str, rule_set: RuleSet, check: bool) -> bool:
+    """Writes the compiled rule set if it differs, and tells whether it does. Raises KernelError."""
+    text = state.render(rule_set)
+    if files.read_text(path) == text:
+        return False
+    if not check:
+        files.write_text(path, text, mode=0o600)
+    return True
+
+
+def default_path(access: NodeAccess) -> str:
+    """Where the compiled rule set of a node lies."""
+    return os.path.join(access.folder, "rule_set")

@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""The service data that lies on a node."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import NamedTuple
+
+from ..kernel import files
+from ..kernel.command import KernelError
+from ..model import canonical
+from ..model.service import ServiceData
+
+
+class NodeServiceData(NamedTuple):
+    """``changed`` tells whether the node's file is (or in check mode would be) replaced."""
+
+    data: ServiceData
+    changed: bool
+
+
+def load(folder: str, checksum: str | None, incoming: str | None, check: bool) -> NodeServiceData | None:
+    """The service data to compile; None where the node does not have that of ``checksum`` (SHA-1 of the file).
+
+    ``incoming`` is a new file to take over. Raises InputError, KernelError.
+    """
+    path = os.path.join(folder, "services.json")
+    text = files.read_text(incoming or path)
+    if text is None and not checksum:
+        raise KernelError(f"there is no service data at {path}: give services or src")
+    if text is None or (checksum and hashlib.sha1(text.encode()).hexdigest() != checksum):
+        if incoming:
+            raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
+        return None
+    data = canonical.load(text)
+    changed = incoming is not None and files.read_text(path) != text
+    if changed and not check:
+        files.write_text(path, text, mode=0o600)
+    return NodeServiceData(data, changed)

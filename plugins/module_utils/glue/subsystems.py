@@ -1,0 +1,244 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""The subsystems of a node's data plane, each with one way to read, plan and apply."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from ..kernel import ipset as kernel_ipset
+from ..kernel import iptables as kernel_iptables
+from ..kernel import ipvs as kernel_ipvs
+from ..kernel import links as kernel_links
+from ..kernel import sysctl as kernel_sysctl
+from ..kernel.conntrack import Conntrack
+from ..plan import conntrack as plan_conntrack
+from ..plan import ipset as plan_ipset
+from ..plan import iptables as plan_iptables
+from ..plan import ipvs as plan_ipvs
+from ..plan import node as plan_node
+from ..state.iptables import Chain
+from ..state.iptables_rule import target
+from ..state.rule_set import RuleSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from ..kernel.command import Runner
+    from ..plan.conntrack import Flow
+    from ..plan.operation import Operation, Ownership
+    from ..state.iptables import Tables
+    from ..state.ipvs import VirtualServers as LiveServers
+    from ..state.node import Link
+
+    LazyIPVS = Callable[[], kernel_ipvs.IPVS]
+
+
+class Subsystem(Protocol):
+    """One subsystem. ``read`` comes first; ``plan`` and ``live`` speak of what it read."""
+
+    def read(self, desired: RuleSet) -> None:
+        """Reads what the kernel has. Raises KernelError."""
+
+    def plan(self, desired: RuleSet) -> list[Operation]:
+        """Operations towards the desired state, in an order in which they can be applied."""
+
+    def verify(self, operations: list[Operation]) -> None:
+        """Raises KernelError where the kernel would refuse an operation; called before anything is written anywhere."""
+
+    def apply(self, operations: list[Operation]) -> None:
+        """Applies operations. Raises KernelError."""
+
+    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
+        """``onto`` with what the kernel has of this subsystem and is ours or desired."""
+
+
+class _Unverified:
+    """For subsystems of which nothing can be tried out before the write."""
+
+    def verify(self, operations: list[Operation]) -> None:
+        pass
+
+
+class Sysctls(_Unverified):
+    """Kernel settings."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, str] = {}
+
+    def read(self, desired: RuleSet) -> None:
+        self._live = kernel_sysctl.read(desired.sysctls)
+
+    def plan(self, desired: RuleSet) -> list[Operation]:
+        return plan_node.plan_sysctls(self._live, desired.sysctls)
+
+    def apply(self, operations: list[Operation]) -> None:
+        kernel_sysctl.apply(operations)
+
+    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
+        return onto._replace(sysctls=self._live)
+
+
+class Timeouts(_Unverified):
+    """Timeouts of IPVS connections."""
+
+    def __init__(self, ipvs: LazyIPVS) -> None:
+        self._ipvs = ipvs
+        self._live: dict[str, int] = {}
+
+    def read(self, desired: RuleSet) -> None:
+        if desired.ipvs_timeouts and kernel_ipvs.available():
+            found = self._ipvs().timeouts()
+            self._live = {name: found[name] for name in desired.ipvs_timeouts if name in found}
+
+    def plan(self, desired: RuleSet) -> list[Operation]:
+        return plan_node.plan_timeouts(self._live, desired.ipvs_timeouts)
+
+    def apply(self, operations: list[Operation]) -> None:
+        for operation in operations:
+            self._ipvs().set_timeouts(**operation.payload)
+
+    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
+        return onto._replace(ipvs_timeouts=self._live)
+
+
+class Sets(_Unverified):
+    """IP sets. ``exact`` removes members that are not desired."""
+
+    def __init__(self, runner: Runner, ownership: Ownership, exact: bool = True) -> None:
+        self._runner = runner
+        self._ownership = ownership
+        self._exact = exact
+        self._live = RuleSet.empty().sets
+
+    def read(self, desired: RuleSet) -> None:
+        wanted = desired.sets
+        self._live = kernel_ipset.read(self._runner, lambda name: name in wanted or self._ownership.sets(name))
+
+    def plan(self, desired: RuleSet) -> list[Operation]:
+        return plan_ipset.plan(self._live, desired.sets, self._ownership.sets, self._exact)
+
+    def apply(self, operations: list[Operation]) -> None:
+        kernel_ipset.apply(self._runner, operations)
+
+    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
+        return onto._replace(sets=self._live)
+
+
+class Chains:
+    """Chains, rules and jumps of the iptables tables of one family."""
+
+    def __init__(self, runner: Runner, backend: kernel_iptables.Backend, family: str, ownership: Ownership) -> None:
+        self._runner = runner
+        self._backend = backend
+        self._family = family
+        self._ownership = ownership
+        self._live: Tables = {}
+
+    def read(self, desired: RuleSet) -> None:
+        self._live = kernel_iptables.read(self._runner, self._backend, self._family)
+
+    def plan(self, desired: RuleSet) -> list[Operation]:
+        return plan_iptables.plan(self._live, desired.tables[self._family], self._ownership, self._family)
+
+    def verify(self, operations: list[Operation]) -> None:
+        kernel_iptables.verify(self._runner, self._backend, self._family, operations)
+
+    def apply(self, operations: list[Operation]) -> None:
+        kernel_iptables.apply(self._runner, self._backend, self._family, operations)
+
+    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
+        return onto._replace(tables={**onto.tables, self._family: self._own()})
+
+    def _own(self) -> Tables:
+        found: Tables = {}
+        for table, chains in self._live.items():
+            own = {}
+            for name, chain in chains.items():
+                if chain.policy is None and self._ownership.chains(table, name):
+                    own[name] = chain
+                elif chain.policy is not None:
+                    jumps = tuple(r for r in chain.rules if self._ownership.jumps(table, name, target(r)))
+                    own[name] = Chain("ACCEPT", jumps)
+            found[table] = own
+        return found
+
+
+class VirtualServers:
+    """IPVS virtual servers and their real servers. ``drain`` names the protocols whose real servers are drained."""
+
+    def __init__(self, ipvs: LazyIPVS, ownership: Ownership, drain: Collection[str]) -> None:
+        self._ipvs = ipvs
+        self._ownership = ownership
+        self._drain = drain
+        self._live: LiveServers = {}
+        self._statistics: kernel_ipvs.Statistics = {}
+
+    def read(self, desired: RuleSet) -> None:
+        # A kernel without IPVS has no virtual servers: a first check run can say so, and a write says what is missing.
+        if kernel_ipvs.available():
+            self._live, self._statistics = self._ipvs().read()
+
+    def plan(self, desired: RuleSet) -> list[Operation]:
+        return plan_ipvs.plan(
+            self._live, self._statistics, desired.virtual_servers, self._ownership.virtual_servers, self._drain
+        )
+
+    def verify(self, operations: list[Operation]) -> None:
+        self._ipvs().ensure_schedulers(
+            o.payload.server.scheduler for o in operations if o.kind == "virtual server" and o.payload.server
+        )
+
+    def apply(self, operations: list[Operation]) -> None:
+        self._ipvs().apply(operations)
+
+    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
+        wanted = desired.virtual_servers
+        own = {k: v for k, v in self._live.items() if k in wanted or self._ownership.virtual_servers(k)}
+        return onto._replace(virtual_servers=own)
+
+
+class DummyLink(_Unverified):
+    """A dummy link and its addresses."""
+
+    def __init__(self, runner: Runner, name: str) -> None:
+        self._runner = runner
+        self._name = name
+        self._live: Link | None = None
+
+    def read(self, desired: RuleSet) -> None:
+        self._live = kernel_links.Links(self._runner).dummy(self._name)
+
+    def plan(self, desired: RuleSet) -> list[Operation]:
+        return plan_node.plan_link(self._live, desired.link)
+
+    def apply(self, operations: list[Operation]) -> None:
+        kernel_links.apply(operations)
+
+    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
+        return onto._replace(link=self._live)
+
+
+class Flows(_Unverified):
+    """Flows of UDP services that connection tracking remembers."""
+
+    def __init__(self, conntrack: Conntrack) -> None:
+        self._conntrack = conntrack
+        self._live: list[Flow] = []
+
+    def read(self, desired: RuleSet) -> None:
+        if desired.udp_endpoints:
+            self._live = self._conntrack.read()
+
+    def plan(self, desired: RuleSet) -> list[Operation]:
+        return plan_conntrack.plan(self._live, desired.udp_endpoints)
+
+    def apply(self, operations: list[Operation]) -> None:
+        self._conntrack.apply(operations)
+
+    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
+        return onto._replace(udp_endpoints=desired.udp_endpoints)
