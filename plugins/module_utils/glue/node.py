@@ -66,10 +66,6 @@ class NodeAccess:
             facts.kernel_version(), Links(self.runner).addresses(), facts.cpus(), facts.conntrack_buckets()
         )
 
-    def families(self) -> tuple[str, ...]:
-        """The IP families that the kernel has."""
-        return ("ipv4", "ipv6") if facts.has_ipv6() else ("ipv4",)
-
     def subsystems(
         self,
         names: Iterable[str],
@@ -100,7 +96,7 @@ class NodeAccess:
     def _chains(self, ownership: Ownership) -> dict[str, Subsystem]:
         backend = kernel_iptables.detect(self.runner, self._backend)
         return {
-            f"chains {family}": subsystems.Chains(self.runner, backend, family, ownership) for family in self.families()
+            f"chains {family}": subsystems.Chains(self.runner, backend, family, ownership) for family in backend.tools
         }
 
     def recorded_virtual_servers(self) -> frozenset[VirtualServerKey]:

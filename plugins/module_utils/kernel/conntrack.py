@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..plan.conntrack import End, Flow
 from . import netlink
 from .command import KernelError
-from .netlink import NetlinkError, RefusedError, attribute, attributes, nested
+from .netlink import NetlinkError, RefusedError, address_text, attribute, attributes, nested
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,6 +148,6 @@ def _decode_ends(family: int, tuple_: dict[int, bytes]) -> tuple[End, End]:
     addresses, ports = attributes(tuple_[_TUPLE_IP]), attributes(tuple_[_TUPLE_PROTOCOL])
     source, destination = _ADDRESS_KINDS[socket.AddressFamily(family)]
     return (
-        End(socket.inet_ntop(family, addresses[source]), int.from_bytes(ports[_SOURCE_PORT], "big")),
-        End(socket.inet_ntop(family, addresses[destination]), int.from_bytes(ports[_DESTINATION_PORT], "big")),
+        End(address_text(family, addresses[source]), int.from_bytes(ports[_SOURCE_PORT], "big")),
+        End(address_text(family, addresses[destination]), int.from_bytes(ports[_DESTINATION_PORT], "big")),
     )

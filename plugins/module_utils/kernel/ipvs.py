@@ -31,7 +31,7 @@ from ..state.ipvs import (
     VirtualServers,
 )
 from .command import KernelError
-from .netlink import GenericNetlink, NetlinkError, RefusedError, attribute, attributes, nested
+from .netlink import GenericNetlink, NetlinkError, RefusedError, address_text, attribute, attributes, nested
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -118,7 +118,7 @@ class IPVS:
             key, server = decode_virtual_server(service)
             real_servers: dict[RealServerKey, RealServer] = {}
             for destination in reversed(self._destinations(key)):
-                real_key = _decode_real_server_key(key, destination)
+                real_key = decode_real_server_key(key, destination)
                 real_servers[real_key] = decode_real_server(destination)
                 statistics[key, real_key] = RealServerStatistics(
                     _integer(destination[_DST_ACTIVE]),
@@ -137,7 +137,7 @@ class IPVS:
             key, _server = decode_virtual_server(service)
             servers[key] = _decode_traffic(service, _SVC_TRAFFIC)
             for destination in reversed(self._destinations(key)):
-                real_key = _decode_real_server_key(key, destination)
+                real_key = decode_real_server_key(key, destination)
                 real_servers[key, real_key] = _decode_traffic(destination, _DST_TRAFFIC)
         return servers, real_servers
 
@@ -273,6 +273,13 @@ def encode_real_server(key: VirtualServerKey, real_key: RealServerKey, real_serv
     return encode_virtual_server_key(key) + nested(_DESTINATION, *parts)
 
 
+def decode_real_server_key(key: VirtualServerKey, destination: dict[int, bytes]) -> RealServerKey:
+    """Attributes of a destination of this virtual server -> key."""
+    # Kernels before 3.18 have no family here: the virtual server's.
+    family = _integer(destination[_DST_FAMILY]) if _DST_FAMILY in destination else _ADDRESS_FAMILIES[key.family]
+    return RealServerKey(*_decode_end(family, destination[_DST_ADDRESS], destination[_DST_PORT]))
+
+
 def decode_real_server(destination: dict[int, bytes]) -> RealServer:
     """Attributes of a destination -> configuration."""
     forwarding = _FORWARDING_NAMES[_integer(destination[_DST_FORWARDING]) & _FORWARDING_MASK]
@@ -333,12 +340,6 @@ def _identity(key: VirtualServerKey) -> bytes:
     )
 
 
-def _decode_real_server_key(key: VirtualServerKey, destination: dict[int, bytes]) -> RealServerKey:
-    # Kernels before 3.18 have no family here: the virtual server's.
-    family = _integer(destination[_DST_FAMILY]) if _DST_FAMILY in destination else _ADDRESS_FAMILIES[key.family]
-    return RealServerKey(*_decode_end(family, destination[_DST_ADDRESS], destination[_DST_PORT]))
-
-
 def _encode_address(family: int, address: str) -> bytes:
     """A union of both families: always 16 bytes, an IPv4 address in the first four."""
     return socket.inet_pton(family, address).ljust(16, b"\0")
@@ -346,7 +347,7 @@ def _encode_address(family: int, address: str) -> bytes:
 
 def _decode_end(family: int, address: bytes, port: bytes) -> tuple[str, int]:
     size = 16 if family == socket.AF_INET6 else 4
-    return socket.inet_ntop(family, address[:size]), int.from_bytes(port, "big")
+    return address_text(family, address[:size]), int.from_bytes(port, "big")
 
 
 def _encode_netmask(family: str, prefix_length: int) -> bytes:

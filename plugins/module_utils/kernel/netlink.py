@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import struct
@@ -102,6 +103,13 @@ def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
         found[kind & _KIND_MASK] = data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
     return found
+
+
+def address_text(family: int, data: bytes) -> str:
+    """Address in network byte order -> canonical text, which is that of Python's ipaddress."""
+    text = socket.inet_ntop(family, data)
+    # The C library writes ::10.0.0.1 for ::a00:1.
+    return str(ipaddress.IPv6Address(data)) if "." in text and len(data) == 16 else text
 
 
 def frame(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
@@ -292,9 +300,9 @@ class GenericNetlink:
         body = struct.pack("=BBH", _GET_FAMILY, 1, 0) + attribute(_FAMILY_NAME, family.encode() + b"\0")
         try:
             reply = self._socket.request(_CONTROLLER, body)[0]
-        except NetlinkError:
+        except NetlinkError as error:
             self._socket.close()
-            raise
+            raise NetlinkError(error.number, f"generic netlink family {family}: {os.strerror(error.number)}") from error
         self._kind = int.from_bytes(attributes(reply, 4)[_FAMILY_ID], sys.byteorder)
 
     @property

@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""UDP flows that lead nowhere any more: (flows, services, node ports) -> flows to delete, as kube-proxy does from 1.32.
+"""UDP flows that lead nowhere any more: (flows, services) -> flows to delete, as kube-proxy does from 1.32.
 
 A flow keeps the translation of its first packet. A UDP client that goes on sending from one port would stay with an
 endpoint that has gone, or with an address that was translated to nothing because no rule was there yet. TCP ends such
@@ -50,25 +50,18 @@ class Flow(NamedTuple):
         return f"udp {self.source} -> {self.destination}"
 
 
-def plan(
-    flows: Iterable[Flow],
-    services: Mapping[tuple[str, int], Endpoints],
-    node_ports: Mapping[int, Endpoints],
-    node_addresses: Container[str],
-) -> list[Operation]:
+def plan(flows: Iterable[Flow], services: Mapping[tuple[str, int], Endpoints]) -> list[Operation]:
     """Operations that remove the stale flows, sorted.
 
-    ``services`` maps each address and port of a UDP service, and ``node_ports`` each UDP node port, to its serving
-    endpoints as (address, port): all of them, whatever the traffic policies say, so that a change of policy breaks no
-    flow. A node port counts on ``node_addresses`` only. A service without serving endpoints belongs in here, as of
-    1.37. What a flow's reply source is decides, not the kernel's status bits: IPVS sets none. So a flow to a service
-    that nothing ever translated is stale too, and any flow to another destination is left alone.
+    ``services`` maps the address and port of each UDP service, node ports included, to its serving endpoints as (address,
+    port): all of them, whatever the traffic policies say, so that a change of policy breaks no flow. A service without
+    serving endpoints belongs in here, as of 1.37. What a flow's reply source is decides, not the kernel's status bits:
+    IPVS sets none. So a flow to a service that nothing ever translated is stale too, and any flow to another
+    destination is left alone.
     """
     operations = []
     for flow in sorted(flows):
         serving = services.get(flow.destination)
-        if serving is None and flow.destination.address in node_addresses:
-            serving = node_ports.get(flow.destination.port)
         if serving is not None and flow.reply_source not in serving:
             operations.append(Operation(REMOVE, "flow", str(flow), _reason(flow), flow))
     return operations

@@ -169,8 +169,8 @@ class _Jumps:
         self.table = table
         self.chain = chain
         self.have = table.actual.get(chain, NO_CHAIN).rules
-        self.want = table.desired.get(chain, NO_CHAIN).rules
-        # index in self.have -> desired rule that it equals, or its own text
+        self.want = tuple(_canonical(rule, table.family) for rule in table.desired.get(chain, NO_CHAIN).rules)
+        # index in self.have -> the rule, canonical where it may equal a desired one
         self.own = self._find_own()
         # index in self.want -> index in self.have
         self.kept = self._keep()
@@ -193,17 +193,13 @@ class _Jumps:
         return self._insertions(replaced) + [self._removal(index) for index in surplus]
 
     def _find_own(self) -> dict[int, str]:
-        wanted = {rule: rule for rule in self.want}
         targets = {target(rule) for rule in self.want}
-        spelt = {_canonical(rule, self.table.family): rule for rule in self.want}
         own = {}
         for index, rule in enumerate(self.have):
             to = target(rule)
-            equal = wanted.get(rule)
-            if equal is None and to in targets:
-                equal = spelt.get(_canonical(rule, self.table.family))
-            if equal is not None or (to and self.table.ownership.jumps(self.table.name, self.chain, to)):
-                own[index] = rule if equal is None else equal
+            spelt = rule if rule in self.want or to not in targets else _canonical(rule, self.table.family)
+            if spelt in self.want or (to and self.table.ownership.jumps(self.table.name, self.chain, to)):
+                own[index] = spelt
         return own
 
     def _keep(self) -> dict[int, int]:

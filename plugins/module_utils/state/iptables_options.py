@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 IPV6 = "ipv6"
 ALL_BITS = 0xFFFFFFFF
+NOT_A_WORD = re.compile(r'[\s"]|^!?$')
 PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 PROTOCOLS = {
@@ -134,13 +135,14 @@ def _number(text: str) -> int:
     return int(text, 8 if re.fullmatch(r"0\d+", text) else 0)
 
 
-def _as_written(text: str, family: str) -> str:
-    return text
+def as_written(text: str, family: str = "") -> str:
+    """A value as it is; quoted where it would not be read back as one word."""
+    return quote(text) if NOT_A_WORD.search(text) else text
 
 
 def _or_else(default: str) -> Callable[[str, str], str]:
     """The value, or what the tool assumes where none is given."""
-    return lambda text, family: text or default
+    return lambda text, family: as_written(text or default)
 
 
 def _unless(default: str, value: Callable[[str, str], str]) -> Callable[[str, str], str]:
@@ -228,7 +230,7 @@ def _ports(text: str, family: str) -> str:
 
 def _port_range(text: str, family: str) -> str:
     first, _dash, last = text.partition("-")
-    return first if first == last else text
+    return as_written(first if first == last else text)
 
 
 def _port_list(text: str, family: str) -> str:
@@ -251,11 +253,11 @@ def _in_order(names: str, everything: str = "ALL") -> Callable[[str, str], str]:
 
 
 def _icmp_type(text: str, family: str) -> str:
-    return ICMP_TYPES[family].get(text, text)
+    return ICMP_TYPES[family].get(text, as_written(text))
 
 
 def _reject_with(text: str, family: str) -> str:
-    return REJECTS[family].get(text or "port-unreach", text)
+    return REJECTS[family].get(text or "port-unreach", as_written(text))
 
 
 def _value_and_mask(text: str) -> tuple[int, int]:
@@ -345,8 +347,8 @@ MATCHES = {
             _value(_ports, "--ctreplsrcport"),
             _value(_ports, "--ctrepldstport"),
             _value(_in_order(STATUSES), "--ctstatus"),
-            _value(_as_written, "--ctexpire"),
-            _value(lambda text, family: text.upper(), "--ctdir"),
+            _value(as_written, "--ctexpire"),
+            _value(lambda text, family: as_written(text.upper()), "--ctdir"),
         )
     ),
     "icmp": Extension((_value(_icmp_type, "--icmp-type"),)),
@@ -358,8 +360,8 @@ MATCHES = {
             _value(_protocol_number, "--vproto"),
             _value(_host, "--vaddr"),
             _value(_decimal, "--vport"),
-            _value(_as_written, "--vdir"),
-            _value(_as_written, "--vmethod"),
+            _value(as_written, "--vdir"),
+            _value(as_written, "--vmethod"),
             _value(_decimal, "--vportctl"),
         )
     ),
@@ -375,13 +377,13 @@ MATCHES = {
         )
     ),
     # libxt_nfacct prints two spaces.
-    "nfacct": Extension((Option(("--nfacct-name",), (_as_written,), "--nfacct-name "),)),
+    "nfacct": Extension((Option(("--nfacct-name",), (as_written,), "--nfacct-name "),)),
     "physdev": Extension(
         (
             _flag("--physdev-is-in"),
-            _value(_as_written, "--physdev-in"),
+            _value(as_written, "--physdev-in"),
             _flag("--physdev-is-out"),
-            _value(_as_written, "--physdev-out"),
+            _value(as_written, "--physdev-out"),
             _flag("--physdev-is-bridged"),
         )
     ),
@@ -399,10 +401,10 @@ MATCHES = {
         ),
         implied=(("--name",), ("--mask",), ("--rsource", "--rdest")),
     ),
-    "sctp": Extension((*PORT_OPTIONS, Option(("--chunk-types",), (_as_written, _as_written)))),
+    "sctp": Extension((*PORT_OPTIONS, Option(("--chunk-types",), (as_written, as_written)))),
     "set": Extension(
         (
-            Option(("--match-set", "--set"), (_as_written, _as_written)),
+            Option(("--match-set", "--set"), (as_written, as_written)),
             _flag("--return-nomatch"),
             _flag("--update-counters"),
             _flag("--update-subcounters"),
@@ -411,7 +413,7 @@ MATCHES = {
     "state": Extension((_value(_in_order(STATES), "--state"),)),
     "statistic": Extension(
         (
-            _value(_as_written, "--mode"),
+            _value(as_written, "--mode"),
             _value(_probability, "--probability"),
             _value(_decimal, "--every"),
             _value(_decimal, "--packet"),
@@ -451,8 +453,8 @@ TARGETS = {
 SELECTOR_VALUES: dict[str, Callable[[str, str], str] | None] = {
     "-s": _network,
     "-d": _network,
-    "-i": _as_written,
-    "-o": _as_written,
+    "-i": as_written,
+    "-o": as_written,
     "-p": _protocol,
     "-f": None,
 }

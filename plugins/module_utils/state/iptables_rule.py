@@ -27,6 +27,7 @@ from .iptables_options import (
     TARGETS,
     Extension,
     Option,
+    as_written,
     quote,
 )
 
@@ -66,7 +67,7 @@ class _Part:
 
     def render(self, family: str) -> str:
         """The part as printed."""
-        words = [self.flag, self.name]
+        words = [self.flag, as_written(self.name)]
         if self.extension is not None:
             given = {name for option, _text in self.options for name in option.names}
             for group in self.extension.implied:
@@ -136,32 +137,30 @@ class _Reader:
             self.selectors[flag] = f"{'! ' if negated else ''}{flag} {value}".rstrip()
 
     def _option(self, word: _Word, negated: bool, rest: list[_Word]) -> None:
-        name, equals, value = word.text.partition("=")
-        if equals and word.text.startswith("--"):
-            rest.append(_Word(value, value))
-            word = _Word(name, name)
-        part = self._owner(word)
-        option = part.extension.find(word.text) if part.extension is not None else None
+        name, equals, value = word.text.partition("=") if word.text.startswith("--") else (word.text, "", "")
+        part = self._owner(name, word.raw)
+        option = part.extension.find(name) if part.extension is not None else None
         if option is not None:
+            rest += [_Word(value, value)] if equals else []
             part.take(option, negated, [rest.pop().text for _value in option.values if rest], self.family)
             return
         part.unknown += ["!", word.raw] if negated else [word.raw]
         while rest and not rest[-1].raw.startswith("-") and rest[-1].raw != "!":
             part.unknown.append(rest.pop().raw)
 
-    def _owner(self, word: _Word) -> _Part:
+    def _owner(self, option: str, raw: str) -> _Part:
         """Where an option belongs: the part loaded last that knows it, as in getopt, or the match of the protocol."""
         implied = PROTOCOL_MATCHES.get(self.protocol, "")
-        knows = implied in MATCHES and MATCHES[implied].find(word.text) is not None
+        knows = implied in MATCHES and MATCHES[implied].find(option) is not None
         for part in reversed(self.loaded):
-            if part.extension is not None and part.extension.find(word.text) is not None:
+            if part.extension is not None and part.extension.find(option) is not None:
                 return part
             if part.extension is None and not knows:
                 return part
         if knows:
             return self._load_match(implied)
         if not self.loaded:
-            raise ValueError(f"{word.raw}: nothing before it in the rule takes it")
+            raise ValueError(f"{raw}: nothing before it in the rule takes it")
         return self.loaded[-1]
 
 
@@ -204,4 +203,4 @@ def _normal(value: Callable[[str, str], str], text: str, family: str) -> str:
     try:
         return value(text, family)
     except (ValueError, LookupError, ArithmeticError):
-        return text
+        return as_written(text)

@@ -31,7 +31,8 @@ SCHEDULER_FLAG_NAMES = {
 class VirtualServerKey(NamedTuple):
     """What identifies a virtual server: protocol, address and port, or a firewall mark (then the rest is empty).
 
-    ``family`` is ``ipv4`` or ``ipv6``; a firewall mark may exist in both.
+    ``family`` is ``ipv4`` or ``ipv6``; a firewall mark may exist in both. ``protocol`` is ``tcp``, ``udp`` or
+    ``sctp``; the kernel also takes any other number, as ``47``, which ipvsadm cannot write.
     """
 
     family: str
@@ -87,7 +88,7 @@ class VirtualServer(NamedTuple):
     ``flags`` are ``flag-1`` .. ``flag-3`` and ``one-packet``, sorted. ``timeout`` is the persistence timeout in
     seconds, 0 for a virtual server that is not persistent. ``netmask`` is the persistence granularity as a prefix
     length; 0 stands for a whole address (32 or 128), the default. ``real_servers`` are in the order in which they are
-    to be added: the kernel puts each new one first, so round robin starts with the last.
+    to be added; the kernel keeps them the other way round, each new one first.
     """
 
     scheduler: str
@@ -154,7 +155,8 @@ def service_option(key: VirtualServerKey) -> str:
     """The ipvsadm option that names this virtual server, as ``-t 10.0.0.1:80`` or ``-f 7 -6``."""
     if key.fwmark:
         return f"-f {key.fwmark}" + (" -6" if key.family == "ipv6" else "")
-    return f"{OPTION_OF_PROTOCOL[key.protocol]} {endpoint(key.address, key.port)}"
+    option = OPTION_OF_PROTOCOL.get(key.protocol, f"--protocol-{key.protocol}")
+    return f"{option} {endpoint(key.address, key.port)}"
 
 
 def service_lines(key: VirtualServerKey, server: VirtualServer) -> Iterator[str]:
