@@ -12,6 +12,7 @@ class ModuleDocFragment:
 options:
   rule_set:
     description:
-      - Path on the node of a rule set that M(kubenode.proxy.rule_set) compiled. What it says of this subsystem is what is converged.
+      - Path on the node of a rule set that M(kubenode.proxy.rule_set) compiled. What it says of this subsystem is what
+      is converged.
     type: path
 """

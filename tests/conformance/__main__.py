@@ -143,7 +143,7 @@ def run_on(node: Node, jobs: queue.SimpleQueue[dict[str, Any]], results: queue.S
 
 
 def _take(jobs: queue.SimpleQueue[dict[str, Any]]) -> list[dict[str, Any]]:
-    batch = []
+    batch: list[dict[str, Any]] = []
     with contextlib.suppress(queue.Empty):
         while len(batch) < BATCH:
             batch.append(jobs.get_nowait())

@@ -4,9 +4,9 @@
 
 """Converges cases one by one, each in a fresh network namespace of the kernel that it runs on, and dumps the result.
 
-Runs on the node (a guest of the lab) with nothing but Python: reads a job a line from standard input, as JSON, and writes a
-result a line to standard output. A job: {case, services (canonical), node, configuration}; a result: {case, files, second}
-or {case, error}.
+Runs on the node (a guest of the lab) with nothing but Python: reads a job a line from standard input, as JSON, and
+writes a result a line to standard output. A job: {case, services (canonical), node, configuration}; a result: {case,
+files, second} or {case, error}.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import ctypes
 import fcntl
 import ipaddress
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import iptables
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Runner
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import Backend, detect
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import detect
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import phases, plan
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain, Tables, parse
@@ -132,7 +133,7 @@ def node(kind: str, family: str) -> Node:
 
 def table_of(rule: str) -> str:
     """A table in which the rule is allowed."""
-    return "filter" if "REJECT" in rule or "physdev" in rule else "nat"
+    return "filter" if any(word in rule for word in ("REJECT", "DROP", "physdev")) else "nat"
 
 
 def printed(node: Node, rules: list[str]) -> list[str]:
@@ -161,8 +162,8 @@ spelt_numbers = st.builds(
     lambda number, form: form.format(number), numbers, st.sampled_from(["{:#x}", "{:#010x}", "{}"])
 )
 masked = st.one_of(spelt_numbers, st.tuples(spelt_numbers, spelt_numbers).map("/".join))
-states = st.lists(st.sampled_from("INVALID NEW RELATED ESTABLISHED UNTRACKED".split()), min_size=1).map(",".join)
-types = st.lists(st.sampled_from("UNICAST LOCAL BROADCAST ANYCAST MULTICAST".split()), min_size=1).map(",".join)
+states = st.lists(st.sampled_from(["INVALID", "NEW", "RELATED", "ESTABLISHED"]), min_size=1).map(",".join)
+types = st.lists(st.sampled_from(["UNICAST", "LOCAL", "BROADCAST", "ANYCAST"]), min_size=1).map(",".join)
 text = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=60)
 negation = st.sampled_from(["", "! "])
 
@@ -262,9 +263,14 @@ def user_chains(names: str) -> dict[str, Chain]:
     return {f"KUBE-{name}": Chain(None, (f"-m comment --comment {name} -j RETURN",)) for name in names}
 
 
-def foreign(family: str, *numbers: int) -> list[str]:
-    """Lines of rules of someone else's, with counters."""
-    return [f"[{n}:{n * 100}] -A FORWARD -s {address(family, n)} -j ACCEPT" for n in numbers]
+def foreign(family: str, number: int) -> str:
+    """The line of a rule of someone else's, with counters."""
+    return f"[{number}:{number * 100}] -A FORWARD -s {address(family, number)} -j ACCEPT"
+
+
+def without_policy_counters(saved: str) -> str:
+    """The legacy back end zeroes the counters of policies in every table that it writes; those of rules stay."""
+    return re.sub(r"(?m)^(:\S+ [A-Z]+) \[.*", r"\1", saved)
 
 
 def test_an_empty_node_is_filled_and_emptied(node: Node) -> None:
@@ -272,13 +278,13 @@ def test_an_empty_node_is_filled_and_emptied(node: Node) -> None:
         "filter": {"INPUT": jumps("A"), "FORWARD": jumps("BA"), **user_chains("AB")},
         "nat": {"PREROUTING": jumps("C"), "OUTPUT": jumps("C"), **user_chains("C")},
     }
-    assert node.converge(desired) == 7
+    assert node.converge(desired) == 8
     live = node.tables()
     for table_, chains in desired.items():
         for name, chain in chains.items():
             assert live[table_][name] == chain
     assert node.converge(desired) == 0
-    assert node.converge({}) == 7
+    assert node.converge({}) == 8
     assert all(not chain.rules and chain.policy for chains in node.tables().values() for chain in chains.values())
 
 
@@ -303,23 +309,23 @@ def test_an_empty_node_is_filled_and_emptied(node: Node) -> None:
 def test_jumps_among_foreign_rules_and_their_counters(node: Node, present: str, wanted: str, result: str) -> None:
     """Foreign rules stay byte for byte, with their counters; so do policies."""
     lines = [
-        foreign(node.family, int(word))[0] if word.isdigit() else f"[7:700] -A FORWARD {jump(word)}" for word in present
+        foreign(node.family, int(word)) if word.isdigit() else f"[7:700] -A FORWARD {jump(word)}" for word in present
     ]
     every = "ABCDE"
     declared = [f":KUBE-{name} - [0:0]" for name in every]
     bodies = [f"-A {name} {rule}" for name, chain in user_chains(every).items() for rule in chain.rules]
     node.load("\n".join(["*filter", ":FORWARD DROP [5:500]", *declared, *bodies, *lines, "COMMIT\n"]), "--counters")
+    before = node.save("-c", "-t", "filter").splitlines()
     node.converge({"filter": {"FORWARD": jumps(wanted), **user_chains(every)}})
     after = node.save("-c", "-t", "filter").splitlines()
     assert after[2].startswith(":FORWARD DROP [")
+    assert [line for line in after if line.endswith("ACCEPT")] == [line for line in before if line.endswith("ACCEPT")]
     found = [line for line in after if " -A FORWARD " in line]
-    assert "".join(line[1] if line.endswith("ACCEPT") else line[-1] for line in found) == result
-    numbers = [int(word) for word in result if word.isdigit()]
-    assert [line for line in found if line.endswith("ACCEPT")] == foreign(node.family, *numbers)
+    assert "".join(line.split("/")[0][-1] for line in found) == result
 
 
 def test_an_edited_jump_is_put_right_where_it_stands(node: Node) -> None:
-    first, last = foreign(node.family, 1, 2)
+    first, last = foreign(node.family, 1), foreign(node.family, 2)
     edited = "[0:0] -A FORWARD -p tcp -m conntrack --ctstate NEW -m tcp --dport 1:5 -m comment --comment x -j KUBE-A"
     node.load("\n".join(["*filter", ":KUBE-A - [0:0]", first, edited, last, "COMMIT\n"]), "--counters")
     node.converge({"filter": {"FORWARD": jumps("A"), "KUBE-A": Chain(None, ())}})
@@ -342,10 +348,12 @@ def test_foreign_chains_stay_byte_for_byte(node: Node) -> None:
 COMMIT
 """
     node.load(other, "--counters")
-    before = node.save("-c", "-t", "filter")
+    before = without_policy_counters(node.save("-c", "-t", "filter"))
     node.load("*filter\n-A KUBE-OLD -j RETURN\nCOMMIT\n")
     assert node.converge({"nat": {"OUTPUT": jumps("A"), **user_chains("A")}}) == 3
-    assert node.save("-c", "-t", "filter") == before, "the old chain is empty, as DOCKER jumps to it"
+    assert without_policy_counters(node.save("-c", "-t", "filter")) == before, (
+        "the old chain is empty, as DOCKER jumps to it"
+    )
     assert node.converge({"nat": {"OUTPUT": jumps("A"), **user_chains("A")}}) == 0
 
 
@@ -407,7 +415,8 @@ def test_what_only_the_kernel_refuses_leaves_the_tables_before_it_and_says_so(no
     operations = plan(node.tables(), desired, OWNERSHIP, node.family)
     with pytest.raises(KernelError, match="written before that: table filter") as caught:
         iptables.apply(node.runner, node.backend, node.family, operations)
-    assert "the kernel refused the table as a whole" in str(caught.value)
+    if node.kind == "legacy":
+        assert "COMMIT; the kernel refused the table as a whole" in str(caught.value)
     assert node.tables()["filter"]["KUBE-A"] == user_chains("A")["KUBE-A"]
     assert "KUBE-B" not in node.tables().get("nat", {})
 

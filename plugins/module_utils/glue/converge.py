@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from .subsystems import Subsystem
 
-# What is added has to be there before what leads to it, and what leads to something has to go before it: rules name sets, an
-# address without its virtual server would refuse connections.
+# What is added has to be there before what leads to it, and what leads to something has to go before it: rules name
+# sets, an address without its virtual server would refuse connections.
 ORDER = ("sysctls", "ipvs timeouts", "sets", "chains ipv4", "chains ipv6", "virtual servers", "link", "flows")
 
 
@@ -60,8 +60,8 @@ def converge(
 ) -> Outcome:
     """Converges the subsystems, keyed by the names in ORDER, to ``desired``.
 
-    ``before_write`` is called once all is planned, if anything is to change and not in check mode. Raises KernelError; what had
-    been applied by then stays, and the next run goes on from there.
+    ``before_write`` is called once all is planned, if anything is to change and not in check mode. Raises KernelError;
+    what had been applied by then stays, and the next run goes on from there.
     """
     clock = _Clock()
     plans = _read_and_plan(subsystems, desired, clock)

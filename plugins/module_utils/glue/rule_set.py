@@ -36,7 +36,8 @@ SUBSYSTEMS = ("sysctls", "ipvs timeouts", "sets", "chains", "virtual servers", "
 class Options(NamedTuple):
     """How to converge.
 
-    ``only_owner``: every virtual server of the node counts as ours. ``drain``: protocols whose real servers are drained.
+    ``only_owner``: every virtual server of the node counts as ours. ``drain``: protocols whose real servers are
+    drained.
     ``lock_timeout`` is in seconds.
     """
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..plan.conntrack import Flow
     from ..plan.operation import Operation, Ownership
     from ..state.iptables import Tables
+    from ..state.ipvs import Statistics
     from ..state.ipvs import VirtualServers as LiveServers
     from ..state.node import Link
 
@@ -176,7 +177,7 @@ class VirtualServers:
         self._ownership = ownership
         self._drain = drain
         self._live: LiveServers = {}
-        self._statistics: kernel_ipvs.Statistics = {}
+        self._statistics: Statistics = {}
 
     def read(self, desired: RuleSet) -> None:
         # A kernel without IPVS has no virtual servers: a first check run can say so, and a write says what is missing.

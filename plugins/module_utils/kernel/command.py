@@ -58,7 +58,8 @@ class Runner:
         return self._paths[program] or None
 
     def run(self, argv: list[str], stdin: str | None = None, check: bool = True) -> Result:
-        """Runs a command without a shell. Raises CommandError if ``check``, KernelError where the program is missing."""
+        """Runs a command without a shell. Raises CommandError if ``check``, KernelError where the program is
+        missing."""
         path = self.find(argv[0])
         if path is None:
             package = PACKAGES.get(argv[0].split("-")[0], argv[0])
@@ -69,8 +70,7 @@ class Runner:
         done = subprocess.run(
             [path, *argv[1:]],
             input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             env={**os.environ, **ENVIRONMENT},
             encoding="utf-8",
             errors="surrogateescape",

@@ -24,7 +24,8 @@ def kernel_version() -> tuple[int, int]:
 
 
 def conntrack_buckets() -> int:
-    """Size of the connection tracking table; 0 where it cannot be set: not loaded, or not the first network namespace."""
+    """Size of the connection tracking table; 0 where it cannot be set: not loaded, or not the first network
+    namespace."""
     if not os.access(BUCKETS, os.W_OK):
         return 0
     return int((files.read_text(BUCKETS) or "0").strip())

@@ -41,7 +41,8 @@ def apply(runner: Runner, operations: list[Operation]) -> None:
 
 
 def restore(runner: Runner, lines: list[str]) -> None:
-    """One ``ipset restore``. Raises KernelError that quotes the line at fault and says how many lines before it took effect."""
+    """One ``ipset restore``. Raises KernelError that quotes the line at fault and says how many lines before it took
+    effect."""
     try:
         runner.run(["ipset", "-exist", "restore"], "".join(f"{line}\n" for line in lines))
     except CommandError as error:
@@ -71,4 +72,5 @@ def _explain(stderr: str, lines: list[str]) -> str:
         return f"ipset restore: {stderr}"
     number = int(found.group(1))
     line = lines[number - 1] if number <= len(lines) else "?"
-    return f"ipset restore: {line!r}: {found.group(2)} ({number - 1} lines before it took effect; a further run goes on from there)"
+    done = f"{number - 1} lines before it took effect; a further run goes on from there"
+    return f"ipset restore: {line!r}: {found.group(2)} ({done})"

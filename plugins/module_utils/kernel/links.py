@@ -36,7 +36,8 @@ class Links:
         )
 
     def dummy(self, name: str) -> Link | None:
-        """The dummy link of this name, None where there is none. Raises KernelError where the link is of another type."""
+        """The dummy link of this name, None where there is none. Raises KernelError where the link is of another
+        type."""
         for link in self._links:
             if link["ifname"] != name:
                 continue

@@ -25,7 +25,8 @@ PAUSE = 0.1
 
 @contextlib.contextmanager
 def exclusive(name: str, timeout: float) -> Iterator[None]:
-    """Holds the lock ``/run/NAME.lock`` for the length of a ``with`` block; the kernel frees it however the process ends.
+    """Holds the lock ``/run/NAME.lock`` for the length of a ``with`` block; the kernel frees it however the process
+    ends.
 
     Waits up to ``timeout`` seconds for another run. Raises KernelError naming the process that holds it.
     """
@@ -52,5 +53,7 @@ def _acquire(handle: int, path: str, timeout: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-                raise KernelError(f"another run (process {holder}) holds {path} for over {timeout:g} s: try again") from None
+                raise KernelError(
+                    f"another run (process {holder}) holds {path} for over {timeout:g} s: try again"
+                ) from None
         time.sleep(PAUSE)

@@ -22,8 +22,8 @@ class Selection(NamedTuple):
     """Endpoints of one service port as one node sees them, each list in kube-proxy's order (by endpoint string).
 
     ``cluster`` is for the policy Cluster, ``local`` for the policy Local. ``reachable`` is the union of both.
-    ``has_endpoints`` tells whether the service has a usable endpoint anywhere. ``on_node`` are all endpoints on this node,
-    whatever their readiness.
+    ``has_endpoints`` tells whether the service has a usable endpoint anywhere. ``on_node`` are all endpoints on this
+    node, whatever their readiness.
     """
 
     cluster: tuple[Endpoint, ...]

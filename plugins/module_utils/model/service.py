@@ -17,8 +17,8 @@ PROTOCOLS = ("tcp", "udp", "sctp")
 class Endpoint(NamedTuple):
     """One address that a service port may send to.
 
-    ``ip`` is in canonical text form. ``node`` is the name of the node it runs on, "" if unknown. ``zones`` and ``nodes``
-    are the hints of the EndpointSlice: for whom this endpoint is meant. ``weight`` is for IPVS only.
+    ``ip`` is in canonical text form. ``node`` is the name of the node it runs on, "" if unknown. ``zones`` and
+    ``nodes`` are the hints of the EndpointSlice: for whom this endpoint is meant. ``weight`` is for IPVS only.
     """
 
     ip: str
@@ -39,8 +39,9 @@ class Endpoint(NamedTuple):
 class ServicePort(NamedTuple):
     """One port of one service in one family. Addresses are in canonical text form and of that family only.
 
-    ``affinity_timeout`` is in seconds, 0 where session affinity is off. ``node_port`` and ``health_check_node_port`` are
-    0 where there is none. ``source_ranges`` are networks in canonical form (``10.0.0.0/8``) as the service has them:
+    ``affinity_timeout`` is in seconds, 0 where session affinity is off. ``node_port`` and ``health_check_node_port``
+    are 0 where there is none. ``source_ranges`` are networks in canonical form (``10.0.0.0/8``) as the service has
+    them:
     ``effective_source_ranges`` says which of them count.
     ``scheduler`` ("" for the node's own) and ``scheduler_flags`` (``flag-1``..``flag-3``) are for IPVS only.
     ``topology_mode`` is the value of the annotation service.kubernetes.io/topology-mode.

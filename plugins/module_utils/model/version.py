@@ -16,7 +16,8 @@ class Version(NamedTuple):
 
     ``topology_needs_annotation``: zone hints count only on services with the topology annotation (until 1.30).
     ``node_hints``: hints.forNodes count (from 1.33, on by default from 1.34).
-    ``local_duplicate_wins``: of two endpoints with one ip:port the local one counts (until 1.35), else the one not terminating.
+    ``local_duplicate_wins``: of two endpoints with one ip:port the local one counts (until 1.35), else the one not
+    terminating.
     ``zero_cidr_is_any``: a source range 0.0.0.0/0 or ::/0 means no source ranges (from 1.34).
     """
 

@@ -53,11 +53,11 @@ class Flow(NamedTuple):
 def plan(flows: Iterable[Flow], services: Mapping[tuple[str, int], Endpoints]) -> list[Operation]:
     """Operations that remove the stale flows, sorted.
 
-    ``services`` maps the address and port of each UDP service, node ports included, to its serving endpoints as (address,
-    port): all of them, whatever the traffic policies say, so that a change of policy breaks no flow. A service without
-    serving endpoints belongs in here, as of 1.37. What a flow's reply source is decides, not the kernel's status bits:
-    IPVS sets none. So a flow to a service that nothing ever translated is stale too, and any flow to another
-    destination is left alone.
+    ``services`` maps the address and port of each UDP service, node ports included, to its serving endpoints as
+    (address, port): all of them, whatever the traffic policies say, so that a change of policy breaks no flow. A
+    service without serving endpoints belongs in here, as of 1.37. What a flow's reply source is decides, not the
+    kernel's status bits: IPVS sets none. So a flow to a service that nothing ever translated is stale too, and any
+    flow to another destination is left alone.
     """
     operations = []
     for flow in sorted(flows):

@@ -38,8 +38,8 @@ def plan(
 ) -> list[Operation]:
     """Operations that turn ``actual`` into ``desired``, in an order in which they can be applied.
 
-    ``exact`` removes members that are not desired; without it they stay. Live sets that are ours by ``owns`` and not desired are
-    removed; all others are left alone.
+    ``exact`` removes members that are not desired; without it they stay. Live sets that are ours by ``owns`` and not
+    desired are removed; all others are left alone.
     """
     operations: list[Operation] = []
     for name, wanted in desired.items():

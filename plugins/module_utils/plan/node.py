@@ -41,7 +41,8 @@ def plan_timeouts(actual: Mapping[str, int], desired: Mapping[str, int]) -> list
 
 
 def plan_link(actual: Link | None, desired: Link | None) -> list[Operation]:
-    """Payload: the link's name, or (link, address with prefix length). ``desired`` None removes a link that is there."""
+    """Payload: the link's name, or (link, address with prefix length). ``desired`` None removes a link that is
+    there."""
     if desired is None:
         return [Operation(REMOVE, "link", actual.name, "not in the desired state", actual.name)] if actual else []
     operations = []

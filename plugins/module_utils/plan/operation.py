@@ -21,8 +21,10 @@ REMOVE = "remove"
 class Operation(NamedTuple):
     """One change of one object.
 
-    ``verb`` is add, change or remove; ``kind`` is ``set``, ``member``, ``chain``, ``jump``, ``virtual server``, ``real server``,
-    ``address``, ``link``, ``sysctl``, ``ipvs timeouts``, ``kernel module`` or ``flow``; ``name`` says which one; ``reason`` why.
+    ``verb`` is add, change or remove; ``kind`` is ``set``, ``member``, ``chain``, ``jump``, ``virtual server``, ``real
+    server``,
+    ``address``, ``link``, ``sysctl``, ``ipvs timeouts``, ``kernel module`` or ``flow``; ``name`` says which one;
+    ``reason`` why.
     ``payload`` is what the kernel room of that kind needs, and is not reported.
     """
 
@@ -40,8 +42,8 @@ class Operation(NamedTuple):
 class Ownership(NamedTuple):
     """Which live objects a plan may touch. Everything else is foreign and never enters a plan.
 
-    ``chains(table, name)``, ``jumps(table, built_in_chain, target)``, ``sets(name)`` and ``virtual_servers(key)`` answer for live
-    objects that are not in the desired state; what is desired is ours by definition.
+    ``chains(table, name)``, ``jumps(table, built_in_chain, target)``, ``sets(name)`` and ``virtual_servers(key)``
+    answer for live objects that are not in the desired state; what is desired is ours by definition.
     """
 
     chains: Callable[[str, str], bool]

@@ -36,7 +36,8 @@ def node_port_addresses(
 ) -> list[str]:
     """Addresses of the node on which IPVS answers for node ports, sorted (data-plane 1.1.8, 1.13).
 
-    Without a choice, or with a zero network among the choices: all but loopback, IPv6 link-local and those of ``device``.
+    Without a choice, or with a zero network among the choices: all but loopback, IPv6 link-local and those of
+    ``device``.
     """
     local = [a for a in facts.addresses if a.family == family]
     wanted = configuration.node_port_addresses

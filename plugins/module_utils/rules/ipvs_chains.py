@@ -6,7 +6,8 @@
 # Do not use this from other collections or standalone plugins/modules!
 """Chains, rules and jumps of IPVS mode, as ``iptables-save`` prints them (data-plane 1.12).
 
-They do not depend on single services but on which sets have members: a rule on an empty set is left out, as in kube-proxy.
+They do not depend on single services but on which sets have members: a rule on an empty set is left out, as in
+kube-proxy.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..state.iptables import Chain, Tables
 from .ipvs_sets import SETS, set_name
-from .traffic import comment, not_local_match, masquerade_rules
+from .traffic import comment, masquerade_rules, not_local_match
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from ..state.ipvs import VirtualServerKey
 
 PROTOCOL_NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
-# (table, built-in chain) -> our jumps as (comment, chain), in their final order: kube-proxy puts each at the head in turn.
+# (table, built-in chain) -> our jumps as (comment, chain), in their final order: kube-proxy puts each at the head in
+# turn.
 JUMPS = {
     ("nat", "PREROUTING"): [("kubernetes service portals", "KUBE-SERVICES")],
     ("nat", "OUTPUT"): [("kubernetes service portals", "KUBE-SERVICES")],

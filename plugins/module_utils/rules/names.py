@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-# (table, built-in chain) -> chains that kube-proxy jumps to from there, in any mode (data-plane 1.3, 1.12). The jumps to
-# KUBE-FIREWALL are left out: kubelet owns them too.
+# (table, built-in chain) -> chains that kube-proxy jumps to from there, in any mode (data-plane 1.3, 1.12). The jumps
+# to KUBE-FIREWALL are left out: kubelet owns them too.
 JUMPS = {
     ("filter", "INPUT"): frozenset(
         {"KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL", "KUBE-NODE-PORT", "KUBE-IPVS-FILTER"}

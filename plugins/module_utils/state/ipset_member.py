@@ -28,8 +28,8 @@ PROTOCOL_NAMES = {"6": "tcp", "17": "udp", "132": "sctp", "1": "icmp", "58": "ic
 def normalise(set_type: str, family: str, entry: str) -> list[tuple[str, str]]:
     """An entry with its options -> (member, options) pairs as the kernel lists them.
 
-    ``set_type`` is as ``hash:ip,port``; ``family`` is ``inet`` or ``inet6``. Raises ValueError saying what the set cannot hold
-    and what to write instead.
+    ``set_type`` is as ``hash:ip,port``; ``family`` is ``inet`` or ``inet6``. Raises ValueError saying what the set
+    cannot hold and what to write instead.
     """
     text, _space, options = entry.strip().partition(" ")
     storage, _colon, kinds = set_type.partition(":")

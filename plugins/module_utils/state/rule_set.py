@@ -6,8 +6,8 @@
 # Do not use this from other collections or standalone plugins/modules!
 """The compiled rule set of one node: every object that the collection puts into the node's kernel.
 
-Its file is text in sections, each in the form that the tool of that subsystem prints, so that a person can read it, diff it,
-and load a section by hand.
+Its file is text in sections, each in the form that the tool of that subsystem prints, so that a person can read it,
+diff it, and load a section by hand.
 """
 
 from __future__ import annotations

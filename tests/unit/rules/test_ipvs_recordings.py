@@ -20,6 +20,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.rules import ipvs a
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import NodeFacts
 from ansible_collections.kubenode.proxy.plugins.module_utils.state import ipset, iptables, ipvs
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import LocalAddress
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
 RECORDINGS = Path(__file__).parents[3].parent / "shared" / "recordings"
 CASES = sorted(path.parents[2].name for path in RECORDINGS.glob("*/v1.36/ipvs/sysctl"))
@@ -52,7 +53,7 @@ def recorded(case: str, name: str) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def rendered(case: str):
+def rendered(case: str) -> RuleSet:
     document = yaml.safe_load((RECORDINGS / case / "input.yaml").read_text())
     variables = parse_kube_proxy_configuration(document.get("config") or {}, "ipvs")
     configuration = parse_configuration({**variables, **CONNTRACK_LEFT_ALONE, "mode": "ipvs"})
@@ -61,7 +62,7 @@ def rendered(case: str):
 
 @pytest.mark.skipif(not CASES, reason="no recordings beside this checkout")
 @pytest.mark.parametrize("case", CASES or ["none"])
-def test_rule_set_equals_recording(case):
+def test_rule_set_equals_recording(case: str) -> None:
     rule_set = rendered(case)
     assert sorted(ipset.render(rule_set.sets.values()).split("\n")) == sorted(recorded(case, "ipset.save").split("\n"))
     assert rule_set.virtual_servers == ipvs.parse(recorded(case, "ipvs.save"))
@@ -78,8 +79,9 @@ def test_rule_set_equals_recording(case):
     assert {name: live[name] for name in rule_set.sysctls} == rule_set.sysctls
 
 
-def comparable(tables: iptables.Tables):
-    """Rules of different virtual servers in KUBE-IPVS-OUT-FILTER exclude each other: kube-proxy's order there is random."""
+def comparable(tables: iptables.Tables) -> iptables.Tables:
+    """Rules of different virtual servers in KUBE-IPVS-OUT-FILTER exclude each other: kube-proxy's order there is
+    random."""
     out = {table: dict(chains) for table, chains in tables.items()}
     chain = out["filter"]["KUBE-IPVS-OUT-FILTER"]
     out["filter"]["KUBE-IPVS-OUT-FILTER"] = chain._replace(rules=tuple(sorted(chain.rules)))
