@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..kernel import files
 from ..kernel.lock import exclusive
 from ..plan.operation import Operation, Ownership
-from ..rules import ipvs as ipvs_rules
-from ..rules import names
+from ..rules import modes, names
 from ..rules.ipvs_sets import OWN_SETS
 from ..state import rule_set as state
 from .converge import Outcome, converge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from ..model.node import Node, ProxyConfiguration
     from ..model.service import ServiceData
     from ..state.ipvs import VirtualServerKey
     from ..state.rule_set import RuleSet
     from .node import NodeAccess
+    from .subsystems import Subsystem
 
 SUBSYSTEMS = ("sysctls", "ipvs timeouts", "sets", "chains", "virtual servers", "link", "flows")
 
@@ -48,7 +48,7 @@ class Options(NamedTuple):
 
 def compile_rule_set(data: ServiceData, node: Node, configuration: ProxyConfiguration, access: NodeAccess) -> RuleSet:
     """The rule set of this node: it depends on the node's addresses and kernel."""
-    return ipvs_rules.render(data, node, configuration, access.facts())
+    return modes.render(data, node, configuration, access.facts())
 
 
 def converge_rule_set(
@@ -58,6 +58,18 @@ def converge_rule_set(
     recorded = access.recorded_virtual_servers()
     ownership = ownership_of(recorded, options.only_owner, configuration.exclude_cidrs)
     subsystems = access.subsystems(SUBSYSTEMS, ownership, desired, drain=options.drain)
+    return converge_recorded(access, subsystems, desired, recorded, options.lock_timeout, check)
+
+
+def converge_recorded(
+    access: NodeAccess,
+    subsystems: Mapping[str, Subsystem],
+    desired: RuleSet,
+    recorded: frozenset[VirtualServerKey],
+    lock_timeout: float,
+    check: bool,
+) -> Outcome:
+    """Converges subsystems, and records the virtual servers of ``desired`` as ours. Raises KernelError."""
     if check:
         return converge(subsystems, desired, check=True)
 
@@ -65,7 +77,7 @@ def converge_rule_set(
         # Whatever is made from here on is known as ours, even if this run is killed half-way.
         access.record_virtual_servers(recorded | set(desired.virtual_servers))
 
-    with exclusive(access.lock_name, options.lock_timeout):
+    with exclusive(access.lock_name, lock_timeout):
         outcome = converge(subsystems, desired, check=False, before_write=record_both)
         access.record_virtual_servers(desired.virtual_servers)
     return outcome

@@ -19,20 +19,30 @@ class Version(NamedTuple):
     ``local_duplicate_wins``: of two endpoints with one ip:port the local one counts (until 1.35), else the one not
     terminating.
     ``zero_cidr_is_any``: a source range 0.0.0.0/0 or ::/0 means no source ranges (from 1.34).
+    ``accounting``: iptables mode counts some packets through nfacct objects, where the kernel has them (from 1.31).
     """
 
     topology_needs_annotation: bool
     node_hints: bool
     local_duplicate_wins: bool
     zero_cidr_is_any: bool
+    accounting: bool
 
 
 VERSIONS = {
     "1.30": Version(
-        topology_needs_annotation=True, node_hints=False, local_duplicate_wins=True, zero_cidr_is_any=False
+        topology_needs_annotation=True,
+        node_hints=False,
+        local_duplicate_wins=True,
+        zero_cidr_is_any=False,
+        accounting=False,
     ),
     "1.36": Version(
-        topology_needs_annotation=False, node_hints=True, local_duplicate_wins=False, zero_cidr_is_any=True
+        topology_needs_annotation=False,
+        node_hints=True,
+        local_duplicate_wins=False,
+        zero_cidr_is_any=True,
+        accounting=True,
     ),
 }
 DEFAULT_VERSION = "1.36"

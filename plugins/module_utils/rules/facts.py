@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..model.configuration import node_ip
@@ -23,12 +23,15 @@ class NodeFacts(NamedTuple):
 
     ``conntrack_buckets`` is the size of the connection tracking table, 0 where this cannot be set, as in any
     network namespace but the first. ``cpus`` is the number of processors.
+    ``conntrack_liberal``: whether nf_conntrack_tcp_be_liberal is set. ``accounting``: whether the kernel has nfacct.
     """
 
     kernel: tuple[int, int]
     addresses: tuple[LocalAddress, ...]
     cpus: int = 1
     conntrack_buckets: int = 0
+    conntrack_liberal: bool = False
+    accounting: bool = False
 
 
 def node_port_addresses(
@@ -40,15 +43,36 @@ def node_port_addresses(
     ``device``.
     """
     local = [a for a in facts.addresses if a.family == family]
-    wanted = configuration.node_port_addresses
-    if wanted == ("primary",):
-        wanted = (node_ip(node, configuration, family),)
-    networks = [n for n in (ip_network(w) for w in wanted) if n.version == (6 if family == "ipv6" else 4)]
-    if not wanted or any(n.prefixlen == 0 for n in networks):
+    networks = node_port_networks(node, configuration, family)
+    if networks is None:
         found = {a.address for a in local if a.interface != device and not _is_link_local_v6(a.address)}
     else:
         found = {a.address for a in local if any(ip_address(a.address) in network for network in networks)}
     return sorted(address for address in found if not ip_address(address).is_loopback)
+
+
+def node_port_networks(
+    node: Node, configuration: ProxyConfiguration, family: str
+) -> list[IPv4Network | IPv6Network] | None:
+    """Networks of one family whose addresses serve node ports; None for all addresses (data-plane 1.1.8).
+
+    A choice that names no network of a family leaves that family open, and so does ``primary`` on a node that has no address
+    of the family.
+    """
+    wanted = configuration.node_port_addresses
+    if wanted == ("primary",):
+        address = node_ip(node, configuration, family)
+        wanted = () if ip_address(address).is_loopback else (address,)
+    networks = [n for n in (ip_network(w) for w in wanted) if n.version == (6 if family == "ipv6" else 4)]
+    return None if not networks or any(n.prefixlen == 0 for n in networks) else networks
+
+
+def localhost_node_ports(node: Node, configuration: ProxyConfiguration, family: str) -> bool:
+    """Whether node ports answer on 127.0.0.1: asked for, and among the addresses of node ports. IPv4 only."""
+    if family == "ipv6" or not configuration.localhost_node_ports:
+        return False
+    networks = node_port_networks(node, configuration, family)
+    return networks is None or any(n.is_loopback or ip_address("127.0.0.0") in n for n in networks)
 
 
 def _is_link_local_v6(address: str) -> bool:

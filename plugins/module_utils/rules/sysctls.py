@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .facts import NodeFacts, localhost_node_ports
+
 if TYPE_CHECKING:
-    from ..model.node import ProxyConfiguration
-    from .facts import NodeFacts
+    from ..model.node import Node, ProxyConfiguration
 
 # kube-proxy 1.36 caps the automatic value.
 CONNTRACK_MAX_CAP = 1048576
@@ -33,6 +34,15 @@ def ipvs_sysctls(configuration: ProxyConfiguration, facts: NodeFacts) -> dict[st
         sysctls["net.ipv4.conf.all.arp_ignore"] = "1"
         sysctls["net.ipv4.conf.all.arp_announce"] = "2"
     return {**sysctls, **conntrack_sysctls(configuration, facts)}
+
+
+def iptables_sysctls(node: Node, configuration: ProxyConfiguration, facts: NodeFacts) -> dict[str, str]:
+    """Settings of iptables mode."""
+    sysctls = conntrack_sysctls(configuration, facts)
+    if localhost_node_ports(node, configuration, "ipv4"):
+        # Without it the kernel drops what a node port on 127.0.0.1 sends on to an endpoint elsewhere.
+        sysctls["net.ipv4.conf.all.route_localnet"] = "1"
+    return sysctls
 
 
 def conntrack_sysctls(configuration: ProxyConfiguration, facts: NodeFacts) -> dict[str, str]:

@@ -21,6 +21,27 @@ def comment(text: str) -> str:
     return f"-m comment --comment {quote(text)}"
 
 
+class Dispatch:
+    """Rules of the chains through which the traffic to all services goes (iptables mode)."""
+
+    def __init__(self) -> None:
+        # nat
+        self.services: list[str] = []
+        self.node_ports: list[str] = []
+        # filter
+        self.no_endpoints: list[str] = []
+        self.no_external_endpoints: list[str] = []
+        self.health_checks: list[str] = []
+        self.firewall: list[str] = []
+
+
+def place(source: str, destination: str) -> str:
+    """A match of source or interface beside one of the destination, in the order of iptables-save."""
+    if not source:
+        return destination
+    return f"{destination} {source}" if " -i " in f" {source}" else f"{source} {destination}"
+
+
 def masquerade_rules(mark: str) -> list[str]:
     """The end of KUBE-POSTROUTING: masquerades what carries the mark, and takes the mark off (data-plane 1.4)."""
     return [

@@ -28,7 +28,8 @@ class RuleSet(NamedTuple):
     ``tables`` maps a family to its tables. In a built-in chain they hold our jumps only, in their order.
     ``ipvs_timeouts`` maps ``tcp``, ``tcpfin`` and ``udp`` to seconds; those left out keep what the kernel has.
     ``sysctls`` maps dotted names to values. ``udp_endpoints`` maps each UDP service's address and port to its serving
-    endpoints: a flow of the service that leads elsewhere is stale.
+    endpoints: a flow of the service that leads elsewhere is stale. ``accounting_objects`` are the names of nfacct
+    objects.
     """
 
     settings: dict[str, str]
@@ -39,11 +40,12 @@ class RuleSet(NamedTuple):
     virtual_servers: ipvs.VirtualServers
     link: node.Link | None
     udp_endpoints: UDPEndpoints
+    accounting_objects: frozenset[str]
 
     @classmethod
     def empty(cls) -> RuleSet:
         """A rule set that holds nothing."""
-        return cls({}, {}, {}, {}, {family: {} for family in FAMILIES}, {}, None, {})
+        return cls({}, {}, {}, {}, {family: {} for family in FAMILIES}, {}, None, {}, frozenset())
 
 
 def render(rule_set: RuleSet) -> str:
@@ -57,6 +59,7 @@ def render(rule_set: RuleSet) -> str:
         "virtual servers": ipvs.render(rule_set.virtual_servers),
         "link": node.render_link(rule_set.link),
         "udp endpoints": _render_endpoints(rule_set.udp_endpoints),
+        "accounting objects": node.render_lines(rule_set.accounting_objects),
     }
     return FIRST_LINE + "\n" + "".join(f"\n[{name}]\n{text}" for name, text in sections.items())
 
@@ -76,6 +79,7 @@ def parse(text: str) -> RuleSet:
         virtual_servers=ipvs.parse(sections.get("virtual servers", "")),
         link=node.parse_link(sections.get("link", "")),
         udp_endpoints=_parse_endpoints(sections.get("udp endpoints", "")),
+        accounting_objects=frozenset(node.parse_lines(sections.get("accounting objects", ""))),
     )
 
 

@@ -1,0 +1,26 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""The modes of the proxy: a mode is a file of this room, and one line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import iptables, ipvs
+
+if TYPE_CHECKING:
+    from ..model.node import Node, ProxyConfiguration
+    from ..model.service import ServiceData
+    from ..state.rule_set import RuleSet
+    from .facts import NodeFacts
+
+RENDERERS = {"ipvs": ipvs.render, "iptables": iptables.render}
+
+
+def render(service_data: ServiceData, node: Node, configuration: ProxyConfiguration, facts: NodeFacts) -> RuleSet:
+    """The rule set of a node in the mode of its configuration."""
+    return RENDERERS[configuration.mode](service_data, node, configuration, facts)
