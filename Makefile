@@ -22,6 +22,8 @@ LINK := .cache/collections/ansible_collections/kubenode/proxy
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+# For "python -m tests...."; pytest and mypy know by themselves.
+export PYTHONPATH := $(CURDIR)/.cache/collections:$(CURDIR)
 
 heading = @printf '\n== %s\n' '$(1)'
 

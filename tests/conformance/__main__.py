@@ -28,15 +28,16 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model.errors import
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.version import VERSIONS
 
 from tests.lab import Lab
+from tests.lab.netns import run_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-    from tests.lab import Node
+    from tests.lab.netns import Runner
 
 ROOT = Path(__file__).resolve().parents[2]
-MODES = ("ipvs",)
+MODES = ("ipvs", "iptables")
 # The Python of the guest, which sees this checkout at the same path.
 WORKER = ["env", "PYTHONDONTWRITEBYTECODE=1", f"PYTHONPATH={ROOT}/.cache/collections:{ROOT}"]
 WORKER += ["/usr/bin/python3", "-m", "tests.conformance.worker"]
@@ -100,7 +101,7 @@ def job_of(case: Case, mode: str, backend: str) -> dict[str, Any]:
         "case": case.name,
         "services": canonical.dump(source.parse(document.get("objects") or [])),
         "node": document["node"],
-        "configuration": {**given, **CONNTRACK_LEFT_ALONE, "mode": mode, "version": version},
+        "configuration": {**given, **CONNTRACK_LEFT_ALONE, "mode": mode, "version": version, "canary_chains": True},
         "backend": backend,
     }
 
@@ -130,12 +131,11 @@ def judge(case: Case, result: dict[str, Any], judge_tool: ModuleType) -> list[st
     return differences + again
 
 
-def run_on(node: Node, jobs: queue.SimpleQueue[dict[str, Any]], results: queue.SimpleQueue[dict[str, Any]]) -> None:
-    """Works off jobs on one node until there are none, some at a time: a worker takes a second to start."""
+def run_with(run: Runner, jobs: queue.SimpleQueue[dict[str, Any]], results: queue.SimpleQueue[dict[str, Any]]) -> None:
+    """Works off jobs until there are none, some at a time: a worker takes a second to start."""
     while batch := _take(jobs):
-        done = node.run(
-            WORKER, input="".join(f"{json.dumps(job)}\n" for job in batch), check=False, timeout=BATCH * CASE_TIMEOUT
-        )
+        text = "".join(f"{json.dumps(job)}\n" for job in batch)
+        done = run(WORKER, input=text, check=False, timeout=BATCH * CASE_TIMEOUT)
         found = {result["case"]: result for result in map(json.loads, done.stdout.splitlines())}
         error = f"worker exited with {done.returncode}\n{done.stderr}"
         for job in batch:
@@ -150,20 +150,26 @@ def _take(jobs: queue.SimpleQueue[dict[str, Any]]) -> list[dict[str, Any]]:
     return batch
 
 
-def converge_all(jobs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Results as they come, from as many nodes as the machine has processors."""
+def converge_all(jobs: list[dict[str, Any]], runners: list[Runner]) -> Iterator[dict[str, Any]]:
+    """Results as they come."""
     todo: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     results: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     for job in jobs:
         todo.put(job)
-    names = [f"c{index}" for index in range(min(os.cpu_count() or 1, len(jobs)))]
+    for run in runners:
+        threading.Thread(target=run_with, args=(run, todo, results), daemon=True).start()
+    for _job in jobs:
+        yield results.get(timeout=2 * BATCH * CASE_TIMEOUT)
+
+
+@contextlib.contextmanager
+def kernels(mode: str, count: int) -> Iterator[list[Runner]]:
+    """Ways to run commands on a kernel that has what the mode needs: guests for IPVS, else this machine's own."""
+    if mode != "ipvs":
+        yield [run_here] * count
+        return
     with Lab("conformance") as lab:
-        nodes = lab.start_all(names, modprobe=MODULES)
-        threads = [threading.Thread(target=run_on, args=(node, todo, results), daemon=True) for node in nodes]
-        for thread in threads:
-            thread.start()
-        for _job in jobs:
-            yield results.get(timeout=2 * BATCH * CASE_TIMEOUT)
+        yield [node.run for node in lab.start_all([f"c{index}" for index in range(count)], modprobe=MODULES)]
 
 
 def main() -> int:
@@ -187,11 +193,12 @@ def main() -> int:
             failed += 1
             print(f"FAILED {case.name}\n    {error}")
     passed = 0
-    for result in converge_all(jobs) if jobs else []:
-        wrong = judge(by_name[result["case"]], result, tool)
-        print(f"{'FAILED' if wrong else 'passed'} {result['case']}", flush=True)
-        print("".join(f"    {line}\n" for line in wrong), end="")
-        passed, failed = passed + (not wrong), failed + bool(wrong)
+    with kernels(arguments.mode, min(os.cpu_count() or 1, len(jobs))) as runners:
+        for result in converge_all(jobs, runners):
+            wrong = judge(by_name[result["case"]], result, tool)
+            print(f"{'FAILED' if wrong else 'passed'} {result['case']}", flush=True)
+            print("".join(f"    {line}\n" for line in wrong), end="")
+            passed, failed = passed + (not wrong), failed + bool(wrong)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not cases else 0
 

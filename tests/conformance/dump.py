@@ -27,23 +27,22 @@ SYSCTLS = (
 DEVICE = "kube-ipvs0"
 
 
-def dump_ipvs(iptables: str = "", ip6tables: str = "") -> dict[str, str]:
+def dump_ipvs(backend: str) -> dict[str, str]:
     """File name -> text, for IPVS mode."""
-    return {
-        **dump_iptables(iptables or "iptables", ip6tables or "ip6tables"),
-        "ipset.save": _ipset(),
-        "ipvs.save": _ipvs(),
-        "addresses": _addresses(),
-    }
+    return {**dump_iptables(backend), "ipset.save": _ipset(), "ipvs.save": _ipvs(), "addresses": _addresses()}
 
 
-def dump_iptables(iptables: str = "iptables", ip6tables: str = "ip6tables") -> dict[str, str]:
-    """File name -> text, for iptables mode."""
+def dump_iptables(backend: str) -> dict[str, str]:
+    """File name -> text, for iptables mode. ``backend`` is ``auto``, ``nft`` or ``legacy``."""
+    suffix = "save" if backend == "auto" else f"{backend}-save"
     return {
-        "iptables.rules": _rules(f"{iptables}-save"),
-        "ip6tables.rules": _rules(f"{ip6tables}-save"),
+        "iptables.rules": _rules(f"iptables-{suffix}"),
+        "ip6tables.rules": _rules(f"ip6tables-{suffix}"),
         "sysctl": _sysctls(),
     }
+
+
+DUMPS = {"ipvs": dump_ipvs, "iptables": dump_iptables}
 
 
 def _run(*argv: str) -> str:

@@ -31,11 +31,13 @@ from tests.conformance import dump
 from tests.lab.netns import Network
 
 NAMESPACE = "case"
+# Several workers may share a kernel.
+PREFIX = f"kn-{os.getpid()}-"
 
 
 def build_node() -> Network:
     """The node of recordings/README.md: two veth interfaces, default routes through the first."""
-    network = Network(prefix="")
+    network = Network(prefix=PREFIX)
     network.delete(NAMESPACE, "peer")
     network.add(NAMESPACE, "peer")
     network.veth((NAMESPACE, "eth0", "192.168.100.11/24"), ("peer", "peer0", "192.168.100.1/24"))
@@ -56,11 +58,11 @@ def converge_twice(job: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         operations = []
         for _round in range(2):
-            access = NodeAccess(NAMESPACE, backend=job["backend"], state_folder=folder)
+            access = NodeAccess(PREFIX + NAMESPACE, backend=job["backend"], state_folder=folder)
             desired = compile_rule_set(data, node, configuration, access)
             outcome = converge_rule_set(access, desired, configuration, Options(), check=False)
             operations.append([operation.report() for operation in outcome.operations])
-    files = dump.dump_ipvs() if configuration.mode == "ipvs" else dump.dump_iptables()
+    files = dump.DUMPS[configuration.mode](job["backend"])
     return {"case": job["case"], "files": files, "second": operations[1]}
 
 

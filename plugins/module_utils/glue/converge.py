@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 
 # What is added has to be there before what leads to it, and what leads to something has to go before it: rules name
 # sets, an address without its virtual server would refuse connections.
-ORDER = ("sysctls", "ipvs timeouts", "sets", "chains ipv4", "chains ipv6", "virtual servers", "link", "flows")
+ORDER = (
+    "kernel modules",
+    "sysctls",
+    "ipvs timeouts",
+    "accounting objects",
+    "sets",
+    "chains ipv4",
+    "chains ipv6",
+    "virtual servers",
+    "link",
+    "flows",
+)
 
 
 class Outcome(NamedTuple):

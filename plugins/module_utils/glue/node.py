@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from ..kernel import facts, files
 from ..kernel import iptables as kernel_iptables
+from ..kernel.accounting import AccountingObjects
 from ..kernel.command import Runner
 from ..kernel.conntrack import Conntrack
 from ..kernel.ipvs import IPVS
 from ..kernel.links import Links
 from ..kernel.namespace import enter
 from ..rules.facts import NodeFacts
+from ..rules.names import DEVICE
 from ..state import ipvs as state_ipvs
 from . import subsystems
 
@@ -46,6 +48,7 @@ class NodeAccess:
         self.folder = os.path.join(state_folder, "netns", netns) if netns else state_folder
         self.runner = Runner()
         self.conntrack = Conntrack()
+        self.accounting = AccountingObjects()
         self._ipvs: IPVS | None = None
         self._backend = backend
 
@@ -58,12 +61,17 @@ class NodeAccess:
     @property
     def messages(self) -> int:
         """Netlink messages sent so far."""
-        return self.conntrack.messages + (self._ipvs.messages if self._ipvs else 0)
+        return self.conntrack.messages + self.accounting.messages + (self._ipvs.messages if self._ipvs else 0)
 
     def facts(self) -> NodeFacts:
         """What the rules need to know of this node."""
         return NodeFacts(
-            facts.kernel_version(), Links(self.runner).addresses(), facts.cpus(), facts.conntrack_buckets()
+            facts.kernel_version(),
+            Links(self.runner).addresses(),
+            facts.cpus(),
+            facts.conntrack_buckets(),
+            facts.conntrack_liberal(),
+            self.accounting.read() is not None,
         )
 
     def subsystems(
@@ -81,7 +89,10 @@ class NodeAccess:
                 found[name] = subsystems.Sysctls()
             elif name == "ipvs timeouts":
                 found[name] = subsystems.Timeouts(self.ipvs)
-            elif name == "sets":
+            elif name == "accounting objects":
+                found[name] = subsystems.AccountingObjects(self.accounting, ownership)
+            # Without the tool there is nothing of ours to remove.
+            elif name == "sets" and (desired.sets or self.runner.find("ipset")):
                 found[name] = subsystems.Sets(self.runner, ownership, exact)
             elif name == "chains":
                 found.update(self._chains(ownership))
@@ -89,8 +100,8 @@ class NodeAccess:
                 found[name] = subsystems.VirtualServers(self.ipvs, ownership, drain)
             elif name == "flows":
                 found[name] = subsystems.Flows(self.conntrack)
-            elif name == "link" and desired.link:
-                found[name] = subsystems.DummyLink(self.runner, desired.link.name)
+            elif name == "link":
+                found[name] = subsystems.DummyLink(self.runner, desired.link.name if desired.link else DEVICE)
         return found
 
     def _chains(self, ownership: Ownership) -> dict[str, Subsystem]:

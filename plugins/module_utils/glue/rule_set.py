@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from .node import NodeAccess
     from .subsystems import Subsystem
 
-SUBSYSTEMS = ("sysctls", "ipvs timeouts", "sets", "chains", "virtual servers", "link", "flows")
+SUBSYSTEMS = (
+    "sysctls",
+    "ipvs timeouts",
+    "accounting objects",
+    "sets",
+    "chains",
+    "virtual servers",
+    "link",
+    "flows",
+)
 
 
 class Options(NamedTuple):
@@ -92,7 +101,14 @@ def ownership_of(recorded: Collection[VirtualServerKey], only_owner: bool, exclu
             return False
         return key in recorded or (only_owner and bool(key.address))
 
-    return Ownership(names.is_own_chain, names.is_own_jump, OWN_SETS.__contains__, owns)
+    return Ownership(
+        names.is_own_chain,
+        names.is_own_jump,
+        OWN_SETS.__contains__,
+        owns,
+        names.ACCOUNTING_OBJECTS.__contains__,
+        names.is_shared_chain,
+    )
 
 
 def write_rule_set(path: str, rule_set: RuleSet, check: bool) -> bool:

@@ -15,6 +15,7 @@ from ..kernel import iptables as kernel_iptables
 from ..kernel import ipvs as kernel_ipvs
 from ..kernel import links as kernel_links
 from ..kernel import sysctl as kernel_sysctl
+from ..kernel.accounting import AccountingObjects as Accounting
 from ..kernel.conntrack import Conntrack
 from ..plan import conntrack as plan_conntrack
 from ..plan import ipset as plan_ipset
@@ -141,7 +142,8 @@ class Chains:
         self._live: Tables = {}
 
     def read(self, desired: RuleSet) -> None:
-        self._live = kernel_iptables.read(self._runner, self._backend, self._family)
+        tables = {*kernel_iptables.TABLES, *desired.tables[self._family]}
+        self._live = kernel_iptables.read(self._runner, self._backend, self._family, tables)
 
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_iptables.plan(self._live, desired.tables[self._family], self._ownership, self._family)
@@ -243,3 +245,27 @@ class Flows(_Unverified):
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(udp_endpoints=desired.udp_endpoints)
+
+
+class AccountingObjects(_Unverified):
+    """Counters that rules name."""
+
+    def __init__(self, accounting: Accounting, ownership: Ownership) -> None:
+        self._accounting = accounting
+        self._ownership = ownership
+        self._live: frozenset[str] = frozenset()
+
+    def read(self, desired: RuleSet) -> None:
+        self._live = self._accounting.read() or frozenset()
+
+    def plan(self, desired: RuleSet) -> list[Operation]:
+        return plan_node.plan_accounting_objects(
+            self._live, desired.accounting_objects, self._ownership.accounting_objects
+        )
+
+    def apply(self, operations: list[Operation]) -> None:
+        self._accounting.apply(operations)
+
+    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
+        wanted, owns = desired.accounting_objects, self._ownership.accounting_objects
+        return onto._replace(accounting_objects=frozenset(name for name in self._live if name in wanted or owns(name)))

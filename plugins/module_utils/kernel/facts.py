@@ -14,6 +14,7 @@ import re
 from . import files
 
 BUCKETS = "/proc/sys/net/netfilter/nf_conntrack_buckets"
+LIBERAL = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal"
 IPV6 = "/proc/net/if_inet6"
 
 
@@ -29,6 +30,11 @@ def conntrack_buckets() -> int:
     if not os.access(BUCKETS, os.W_OK):
         return 0
     return int((files.read_text(BUCKETS) or "0").strip())
+
+
+def conntrack_liberal() -> bool:
+    """Whether connection tracking lets packets out of the TCP window pass as tracked."""
+    return (files.read_text(LIBERAL) or "0").strip() != "0"
 
 
 def cpus() -> int:

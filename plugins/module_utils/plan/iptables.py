@@ -80,19 +80,23 @@ class _Table(NamedTuple):
         """How an operation names a chain."""
         return f"{self.family} {self.name} {chain}"
 
-    def built_in(self) -> list[str]:
-        """Built-in chains of either side."""
-        return sorted({name for side in (self.actual, self.desired) for name in side if side[name].policy is not None})
+    def shared(self) -> list[str]:
+        """Chains into which others write too: the built-in ones of either side, and shared ones that are there."""
+        built_in = {name for side in (self.actual, self.desired) for name in side if side[name].policy is not None}
+        shared = {
+            name for name in self.actual if name in self.desired and self.ownership.shared_chains(self.name, name)
+        }
+        return sorted(built_in | shared)
 
 
 def _plan_table(table: _Table) -> list[Operation]:
-    built_in = table.built_in()
+    shared = table.shared()
     operations: list[Operation] = []
     for name, chain in table.desired.items():
-        if name not in built_in:
+        if name not in shared:
             operations += _chain(table, name, chain.rules)
     foreign: dict[str, str] = {}
-    for name in built_in:
+    for name in shared:
         jumps = _Jumps(table, name)
         operations += jumps.operations()
         foreign.update((target(rule), name) for rule in jumps.foreign())

@@ -4,17 +4,18 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""Operations for sysctls, kernel modules, IPVS timeouts and the addresses of a dummy link."""
+"""Operations for sysctls, kernel modules, their drop-in files, IPVS timeouts and the addresses of a dummy link."""
 
 from __future__ import annotations
 
 from ipaddress import ip_interface
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..state.node import in_write_order
 from .operation import ADD, CHANGE, REMOVE, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..state.kernel_module import KernelModules, WantedModule
     from ..state.node import Link
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 def plan_sysctls(actual: Mapping[str, str], desired: Mapping[str, str]) -> list[Operation]:
     """Payload: (name, value). A setting that the kernel does not have yet is one to add."""
     operations = []
-    for name, value in sorted(desired.items()):
-        found = actual.get(name)
+    for name in in_write_order(desired):
+        found, value = actual.get(name), desired[name]
         if found is None:
             operations.append(Operation(ADD, "sysctl", name, f"missing, to be {value}", (name, value)))
         elif found != value:
@@ -40,43 +41,64 @@ def plan_timeouts(actual: Mapping[str, int], desired: Mapping[str, int]) -> list
     return [Operation(CHANGE, "ipvs timeouts", "tcp, tcpfin, udp", "; ".join(wrong), dict(desired))] if wrong else []
 
 
-def plan_link(actual: Link | None, desired: Link | None) -> list[Operation]:
-    """Payload: the link's name, or (link, address with prefix length). ``desired`` None removes a link that is
-    there."""
+def plan_link(actual: Link | None, desired: Link | None, exact: bool = True) -> list[Operation]:
+    """Payload: the link's name, or (link, address with prefix length). ``desired`` None removes a link that is there.
+
+    Without ``exact`` addresses that are not desired stay.
+    """
     if desired is None:
         return [Operation(REMOVE, "link", actual.name, "not in the desired state", actual.name)] if actual else []
     operations = []
     if actual is None:
         operations.append(Operation(ADD, "link", desired.name, "missing", desired.name))
     live = actual.addresses if actual else frozenset()
+    surplus = live - desired.addresses if exact else frozenset()
     operations += [_address(ADD, desired.name, a, "missing") for a in _sorted(desired.addresses - live)]
-    operations += [
-        _address(REMOVE, desired.name, a, "not in the desired state") for a in _sorted(live - desired.addresses)
-    ]
+    operations += [_address(REMOVE, desired.name, a, "not in the desired state") for a in _sorted(surplus)]
     return operations
 
 
-def plan_kernel_modules(
-    actual: KernelModules, wanted: Iterable[WantedModule], at_boot: bool
-) -> tuple[list[Operation], list[WantedModule]]:
-    """-> (operations, wanted modules that the kernel does not have).
+def plan_accounting_objects(
+    actual: frozenset[str], desired: frozenset[str], owns: Callable[[str], bool]
+) -> list[Operation]:
+    """Payload: the object's name."""
+    kind = "accounting object"
+    stale = sorted(name for name in actual - desired if owns(name))
+    return [Operation(ADD, kind, name, "missing", name) for name in sorted(desired - actual)] + [
+        Operation(REMOVE, kind, name, "not in the desired state", name) for name in stale
+    ]
 
-    Payload of kind ``kernel module``: the name to load. Of kind ``file``: all names that the drop-in file should hold.
+
+def plan_kernel_modules(
+    actual: KernelModules, wanted: Iterable[WantedModule]
+) -> tuple[list[Operation], list[str], list[WantedModule]]:
+    """-> (operations, names of the modules that the kernel has, wanted modules that it does not have).
+
+    Payload: the name to load.
     """
-    operations, missing, names = [], [], []
+    operations: list[Operation] = []
+    missing: list[WantedModule] = []
+    names: list[str] = []
     for module in wanted:
         name = actual.choose(module)
         if name is None:
             missing.append(module)
-            continue
-        names.append(name)
-        if name not in actual.present:
-            operations.append(Operation(ADD, "kernel module", name, "not loaded", name))
-    boot = tuple(sorted(set(names)))
-    if at_boot and actual.at_boot != boot:
-        reason = f"lists {', '.join(actual.at_boot) or 'nothing'}"
-        operations.append(Operation(CHANGE if actual.at_boot else ADD, "file", "modules loaded at boot", reason, boot))
-    return operations, missing
+        elif name not in names:
+            names.append(name)
+            if name not in actual.present:
+                operations.append(Operation(ADD, "kernel module", name, "not loaded", name))
+    return operations, names, missing
+
+
+def plan_drop_in(path: str, actual: Any, desired: Any, text: str = "") -> list[Operation]:
+    """A drop-in file by what it says; None is no file. Payload: (path, ``text``), or (path, None) to remove it."""
+    if actual == desired:
+        return []
+    if desired is None:
+        return [Operation(REMOVE, "file", path, "no longer wanted", (path, None))]
+    if actual is None:
+        return [Operation(ADD, "file", path, "missing", (path, text))]
+    return [Operation(CHANGE, "file", path, "says something else", (path, text))]
 
 
 def _address(verb: str, link: str, address: str, reason: str) -> Operation:

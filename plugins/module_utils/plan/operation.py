@@ -43,10 +43,13 @@ class Ownership(NamedTuple):
     """Which live objects a plan may touch. Everything else is foreign and never enters a plan.
 
     ``chains(table, name)``, ``jumps(table, built_in_chain, target)``, ``sets(name)`` and ``virtual_servers(key)``
-    answer for live objects that are not in the desired state; what is desired is ours by definition.
+    answer for live objects that are not in the desired state; what is desired is ours by definition. ``shared_chains(table, name)`` are user-defined
+    chains into which others write too: as in built-in chains, only the desired rules are ours there.
     """
 
     chains: Callable[[str, str], bool]
     jumps: Callable[[str, str, str], bool]
     sets: Callable[[str], bool]
     virtual_servers: Callable[[VirtualServerKey], bool]
+    accounting_objects: Callable[[str], bool] = lambda _name: False
+    shared_chains: Callable[[str, str], bool] = lambda _table, _name: False

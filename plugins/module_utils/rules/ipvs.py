@@ -22,13 +22,12 @@ from ..state.rule_set import RuleSet, UDPEndpoints
 from .facts import NodeFacts, node_port_addresses
 from .ipvs_chains import tables
 from .ipvs_sets import SETS, SetDefinition, set_name
+from .names import DEVICE
 from .sysctls import ipvs_sysctls
 
 if TYPE_CHECKING:
     from ..model.node import Node, ProxyConfiguration
     from ..model.service import Endpoint, ServiceData, ServicePort
-
-DEVICE = "kube-ipvs0"
 
 
 class _Family:

@@ -46,6 +46,9 @@ NAT_CHAINS = frozenset(
         "KUBE-LOAD-BALANCER",
     }
 )
+ACCOUNTING_OBJECTS = frozenset({"ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"})
+# The link of IPVS mode.
+DEVICE = "kube-ipvs0"
 # Chains of one service or endpoint (iptables mode), all in nat.
 SERVICE_CHAIN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-")
 
@@ -55,6 +58,11 @@ def is_own_chain(table: str, chain: str) -> bool:
     if table == "nat":
         return chain in NAT_CHAINS or chain.startswith(SERVICE_CHAIN_PREFIXES)
     return table == "filter" and chain in FILTER_CHAINS
+
+
+def is_shared_chain(table: str, chain: str) -> bool:
+    """Whether kubelet writes into a chain of ours too."""
+    return (table, chain) == ("filter", "KUBE-FIREWALL")
 
 
 def is_own_jump(table: str, chain: str, target: str) -> bool:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 IPV6 = "ipv6"
 ALL_BITS = 0xFFFFFFFF
-NOT_A_WORD = re.compile(r'[\s"]|^!?$')
+NOT_A_WORD = re.compile(r'[ \t"]|^!?$')
 PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 PROTOCOLS = {

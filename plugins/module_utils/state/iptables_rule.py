@@ -35,9 +35,10 @@ __all__ = ["canonical", "quote", "split", "target"]
 
 JUMPS = {"-j": "-j", "--jump": "-j", "-g": "-g", "--goto": "-g"}
 JUMP = re.compile(r"(?:^|\s)(?:-j|-g|--jump|--goto)\s+(\S+)")
+ESCAPE = re.compile(r"\\(.)")
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 # As iptables-restore splits: a closing quote ends the word.
-WORD = re.compile(r'\s*([^\s"]*)("(?:[^"\\]|\\.)*")?')
+WORD = re.compile(r'[ \t]*([^ \t"]*"(?:[^"\\]|\\.)*"|[^ \t"]+)')
 
 
 class _Word(NamedTuple):
@@ -189,13 +190,14 @@ def split(rule: str) -> list[str]:
 def _words(rule: str) -> Iterator[_Word]:
     if any(character in rule for character in "\n\r\0"):
         raise ValueError("a rule is one line")
-    position, end = 0, len(rule.rstrip())
+    position, end = 0, len(rule.rstrip(" \t"))
     while position < end:
         found = WORD.match(rule, position)
-        if found is None or not found.group().strip():
+        if found is None:
             raise ValueError(f"a quote is open: {rule[position:].strip()}")
-        bare, quoted = found.group(1), found.group(2) or ""
-        yield _Word(bare + re.sub(r"\\(.)", r"\1", quoted[1:-1]), bare + quoted)
+        raw = found.group(1)
+        bare, _quote, quoted = raw.partition('"')
+        yield _Word(bare + (ESCAPE.sub(r"\1", quoted[:-1]) if "\\" in quoted else quoted[:-1]), raw)
         position = found.end()
 
 

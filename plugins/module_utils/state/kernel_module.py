@@ -17,18 +17,23 @@ class WantedModule(NamedTuple):
     names: tuple[str, ...]
     required: bool = True
 
+    def __str__(self) -> str:
+        return " or ".join(self.names)
+
 
 class KernelModules(NamedTuple):
     """What a kernel has.
 
-    ``present`` are loaded or built in. ``available`` can be loaded. ``at_boot`` are the names in the drop-in file.
-    ``kernel`` is the release, for messages.
+    ``present`` are loaded or built in. ``available`` can be loaded. ``at_boot`` are the names in the drop-in file, None
+    where there is no such file. ``kernel`` is the release, for messages; ``known`` tells whether there is a list of its
+    modules: without, a module that is neither present nor available may still be built in.
     """
 
     kernel: str
     present: frozenset[str]
     available: frozenset[str]
-    at_boot: tuple[str, ...]
+    at_boot: tuple[str, ...] | None
+    known: bool = True
 
     def choose(self, wanted: WantedModule) -> str | None:
         """The name to use for a wanted module, None where the kernel has none of them."""

@@ -8,8 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+DROP_IN_HEADER = "# Written by the Ansible collection kubenode.proxy\n"
 
 
 class Link(NamedTuple):
@@ -68,6 +71,25 @@ def parse_sysctls(text: str) -> dict[str, str]:
                 raise ValueError(f"not a sysctl setting: {line!r}")
             sysctls[name.strip()] = " ".join(value.split())
     return sysctls
+
+
+def sysctl_path(name: str) -> str:
+    """``net.ipv4.conf.eth0/100.rp_filter`` -> ``net/ipv4/conf/eth0.100/rp_filter``, the path under /proc/sys.
+
+    As in sysctl.d(5): after a dot as the first separator, a slash stands for a dot in a part; after a slash all stays.
+    """
+    first = next((character for character in name if character in "./"), "/")
+    return name if first == "/" else name.translate({ord("."): "/", ord("/"): "."})
+
+
+def in_write_order(names: Iterable[str]) -> list[str]:
+    """Sorted, but switches of forwarding first: the kernel resets other settings of the interfaces with them."""
+    return sorted(names, key=lambda name: (not re.search(r"[./](ip_forward|forwarding)$", name), name))
+
+
+def render_sysctl_file(sysctls: Mapping[str, str]) -> str:
+    """A drop-in file of sysctl.d."""
+    return DROP_IN_HEADER + "".join(f"{name} = {sysctls[name]}\n" for name in in_write_order(sysctls))
 
 
 def render_lines(names: Iterable[str]) -> str:
