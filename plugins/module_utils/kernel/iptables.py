@@ -21,6 +21,7 @@ from ..plan.iptables import ChainContent, JumpChange
 from ..plan.operation import REMOVE, Operation
 from ..state.iptables import Tables, parse
 from .command import CommandError, KernelError, Runner
+from .iptables_stages import is_large, stages
 
 AUTO = "auto"
 NFT = "nft"
@@ -33,7 +34,9 @@ LOCK_SECONDS = 30
 # -w of iptables-restore and MASQUERADE --random-fully both came with it.
 FULL_FEATURED = (1, 6, 2)
 VERSION = re.compile(r" v(\d+)\.(\d+)(?:\.(\d+))?(?: \((nf_tables|legacy)\))?")
-NAMES_SET = re.compile(r" --match-set | -j SET ")
+NAMES_OBJECT = re.compile(r" --match-set | -j SET | --nfacct-name ")
+# What an -A or -I line says before its rule.
+COMMAND = re.compile(r"-[AI] \S+(?: \d+(?= ))?")
 UNREADABLE = re.compile(r"^# Table `(\S+)' is incompatible", re.MULTILINE)
 ERROR_LINE = re.compile(r"\bline:? (\d+)")
 NOISE = re.compile(r"^(?:# Warning: ip6?tables-legacy tables present|Try `).*\n?", re.MULTILINE)
@@ -118,23 +121,30 @@ def verify(runner: Runner, backend: Backend, family: str, operations: Iterable[O
 
     The test parses all rules and asks the kernel for their matches; the legacy back end also finds jumps to missing
     chains and deletions of missing rules. It costs nearly what the restore costs, and is worth it once, before the
-    first write of any subsystem: a restore by itself is atomic per table. Rules that name sets are left out, as the
-    tool looks the sets up, and the same run may be about to create them.
+    first write of any subsystem: a restore by itself is atomic per table. Rules that name sets or nfacct objects are
+    tested as empty rules, as the tool looks these up, and the same run may be about to create them.
+
+    Large changes are not tested: written in stages, what is refused has changed nothing that traffic reaches.
     """
-    text = restore_input(operations)
+    found = list(operations)
+    text = "" if is_large(found) else restore_input(found)
     if text:
-        lines = [line for line in text.splitlines() if not NAMES_SET.search(line)]
-        _restore(runner, _tool_of(backend, family), "".join(f"{line}\n" for line in lines), "--test")
+        tested = "".join(f"{_without_objects(line)}\n" for line in text.splitlines())
+        _restore(runner, _tool_of(backend, family), tested, "--test")
 
 
 def apply(runner: Runner, backend: Backend, family: str, operations: Iterable[Operation]) -> None:
     """Carries out operations of one phase, or of all, of one family: one restore, none where there is nothing to do.
 
-    Raises KernelError; it says which line was refused, and which tables were written before.
+    With the nft back end large changes take several, see :mod:`.iptables_stages`. Raises KernelError; it says which
+    line was refused, and which tables were written before.
     """
-    text = restore_input(operations)
-    if text:
-        _restore(runner, _tool_of(backend, family), text)
+    found = list(operations)
+    if not found:
+        return
+    tool = _tool_of(backend, family)
+    for part in stages(found) if tool.kind == NFT and is_large(found) else [found]:
+        _restore(runner, tool, restore_input(part))
 
 
 def restore_input(operations: Iterable[Operation]) -> str:
@@ -175,6 +185,14 @@ def _tool_of(backend: Backend, family: str) -> Tool:
     if family not in backend.tools:
         raise KernelError(f"{family} rules cannot be written: {backend.unavailable.get(family, 'no such family')}")
     return backend.tools[family]
+
+
+def _without_objects(line: str) -> str:
+    """A line that names no set or nfacct object: itself, its command with an empty rule, nothing for a deletion."""
+    if not NAMES_OBJECT.search(line):
+        return line
+    command = COMMAND.match(line)
+    return command.group() if command else ""
 
 
 def _restore(runner: Runner, tool: Tool, text: str, *options: str) -> None:
