@@ -57,7 +57,10 @@ class Options(NamedTuple):
 
 def compile_rule_set(data: ServiceData, node: Node, configuration: ProxyConfiguration, access: NodeAccess) -> RuleSet:
     """The rule set of this node: it depends on the node's addresses and kernel."""
-    return modes.render(data, node, configuration, access.facts())
+    facts = access.facts()
+    if not node.addresses:
+        node = node._replace(addresses=facts.node_addresses())
+    return modes.render(data, node, configuration, facts)
 
 
 def converge_rule_set(

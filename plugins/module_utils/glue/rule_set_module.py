@@ -46,9 +46,11 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if params["services"] is not None or params["src"] is not None:
         raise InputError(["services and src are read on the controller: call kubenode.proxy.rule_set by its full name"])
     node = parse_node(params["node"])
-    configuration = parse_configuration(params["configuration"], params["kube_proxy_configuration"])
+    # What a template makes of a variable that is not set counts as not given.
+    given = {name: value for name, value in params["configuration"].items() if value not in (None, "")}
+    configuration = parse_configuration(given, params["kube_proxy_configuration"])
     here = access(module)
-    found = service_data.load(here.folder, params["checksum"], params["incoming"], module.check_mode)
+    found = service_data.load(here.folder, params["checksum"], params["incoming"])
     if found is None:
         return {"changed": False, "service_data_missing": True}
     desired = compile_rule_set(found.data, node, configuration, here)
@@ -58,10 +60,13 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         options = Options(params["only_owner"], params["drain"], params["lock_timeout"])
         outcome = converge_rule_set(here, desired, configuration, options, module.check_mode)
         result = result_of(module, outcome, here)
+    # Last, so that the files say what the node was brought to, and a run that fails leaves them.
     rewritten = write_rule_set(path, desired, module.check_mode)
+    if not module.check_mode:
+        found.keep()
     return {
         **result,
-        "changed": result["changed"] or rewritten or found.changed,
+        "changed": result["changed"] or rewritten or found.is_new,
         "rule_set": path,
         "service_ports": len(found.data.service_ports),
     }

@@ -19,13 +19,20 @@ from ..model.service import ServiceData
 
 
 class NodeServiceData(NamedTuple):
-    """``changed`` tells whether the node's file is (or in check mode would be) replaced."""
+    """Service data, the text of its file, and whether the node's own file has another text."""
 
     data: ServiceData
-    changed: bool
+    text: str
+    path: str
+    is_new: bool
+
+    def keep(self) -> None:
+        """Puts the file in place, for the runs to come. Raises KernelError."""
+        if self.is_new:
+            files.write_text(self.path, self.text, mode=0o600)
 
 
-def load(folder: str, checksum: str | None, incoming: str | None, check: bool) -> NodeServiceData | None:
+def load(folder: str, checksum: str | None, incoming: str | None) -> NodeServiceData | None:
     """The service data to compile; None where the node does not have that of ``checksum`` (SHA-1 of the file).
 
     ``incoming`` is a new file to take over. Raises InputError, KernelError.
@@ -38,8 +45,4 @@ def load(folder: str, checksum: str | None, incoming: str | None, check: bool) -
         if incoming:
             raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
         return None
-    data = canonical.load(text)
-    changed = incoming is not None and files.read_text(path) != text
-    if changed and not check:
-        files.write_text(path, text, mode=0o600)
-    return NodeServiceData(data, changed)
+    return NodeServiceData(canonical.load(text), text, path, incoming is not None and files.read_text(path) != text)

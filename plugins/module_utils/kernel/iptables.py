@@ -188,11 +188,9 @@ def _tool_of(backend: Backend, family: str) -> Tool:
 
 
 def _without_objects(line: str) -> str:
-    """A line that names no set or nfacct object: itself, its command with an empty rule, nothing for a deletion."""
-    if not NAMES_OBJECT.search(line):
-        return line
+    """The line, without its rule where that is a new one and names a set or an nfacct object."""
     command = COMMAND.match(line)
-    return command.group() if command else ""
+    return command.group() if command and NAMES_OBJECT.search(line) else line
 
 
 def _restore(runner: Runner, tool: Tool, text: str, *options: str) -> None:

@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..model.configuration import node_ip
+from .names import DEVICE
 
 if TYPE_CHECKING:
     from ..model.node import Node, ProxyConfiguration
@@ -32,6 +33,15 @@ class NodeFacts(NamedTuple):
     conntrack_buckets: int = 0
     conntrack_liberal: bool = False
     accounting: bool = False
+
+    def node_addresses(self) -> tuple[str, ...]:
+        """The first global address of each family: the node's own IPs where nobody names them."""
+        found: dict[str, str] = {}
+        for local in self.addresses:
+            address = ip_address(local.address)
+            if local.interface != DEVICE and not (address.is_loopback or address.is_link_local):
+                found.setdefault(local.family, local.address)
+        return tuple(found.values())
 
 
 def node_port_addresses(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..model.errors import InputError
 from . import iptables, ipvs
 
 if TYPE_CHECKING:
@@ -22,5 +23,7 @@ RENDERERS = {"ipvs": ipvs.render, "iptables": iptables.render}
 
 
 def render(service_data: ServiceData, node: Node, configuration: ProxyConfiguration, facts: NodeFacts) -> RuleSet:
-    """The rule set of a node in the mode of its configuration."""
+    """The rule set of a node in the mode of its configuration. Raises InputError for a mode that has no renderer."""
+    if configuration.mode not in RENDERERS:
+        raise InputError([f"configuration.mode: {configuration.mode} is not supported: use {' or '.join(RENDERERS)}"])
     return RENDERERS[configuration.mode](service_data, node, configuration, facts)
