@@ -50,6 +50,8 @@ def access(module: AnsibleModule) -> NodeAccess:
 
 def result_of(module: AnsibleModule, outcome: Outcome, node: NodeAccess) -> dict[str, Any]:
     """A result: what changed and why, counts, figures; texts before and after in diff mode."""
+    for warning in node.warnings:
+        module.warn(warning)
     counts = Counter(f"{operation.verb} {operation.kind}" for operation in outcome.operations)
     result: dict[str, Any] = {
         "changed": outcome.changed,

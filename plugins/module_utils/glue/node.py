@@ -51,6 +51,8 @@ class NodeAccess:
         self.accounting = AccountingObjects()
         self._ipvs: IPVS | None = None
         self._backend = backend
+        # What a person should know of the node, though it is no error.
+        self.warnings: list[str] = []
 
     def ipvs(self) -> IPVS:
         """IPVS of the kernel. Raises KernelError where it is not loaded."""
@@ -106,6 +108,9 @@ class NodeAccess:
 
     def _chains(self, ownership: Ownership) -> dict[str, Subsystem]:
         backend = kernel_iptables.detect(self.runner, self._backend)
+        if backend.elsewhere:
+            shown = ", ".join(backend.elsewhere[:6])
+            self.warnings.append(f"the other back end of iptables holds rules too, and traffic passes both: {shown}")
         return {
             f"chains {family}": subsystems.Chains(self.runner, backend, family, ownership) for family in backend.tools
         }

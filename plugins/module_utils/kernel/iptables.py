@@ -143,8 +143,18 @@ def apply(runner: Runner, backend: Backend, family: str, operations: Iterable[Op
     if not found:
         return
     tool = _tool_of(backend, family)
-    for part in stages(found) if tool.kind == NFT and is_large(found) else [found]:
-        _restore(runner, tool, restore_input(part))
+    if tool.kind == NFT and is_large(found):
+        _apply_in_stages(runner, tool, list(stages(found)))
+    else:
+        _restore(runner, tool, restore_input(found))
+
+
+def _apply_in_stages(runner: Runner, tool: Tool, parts: list[list[Operation]]) -> None:
+    for number, part in enumerate(parts):
+        try:
+            _restore(runner, tool, restore_input(part))
+        except KernelError as error:
+            raise KernelError(f"{error}. That was stage {number + 1} of {len(parts)}; those before it are written") from error
 
 
 def restore_input(operations: Iterable[Operation]) -> str:

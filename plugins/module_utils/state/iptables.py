@@ -32,12 +32,13 @@ Tables = Dict[str, Dict[str, Chain]]
 def parse(text: str) -> Tables:
     """``iptables-save`` text (with or without counters) -> tables. Counters are statistics and are dropped.
 
-    Raises ValueError for a line that iptables-save does not print.
+    Raises ValueError for a line that iptables-save does not print. Only a line feed ends a line: comments may hold what
+    Python's splitlines() takes for one.
     """
     policies: dict[str, dict[str, str | None]] = {}
     rules: dict[str, dict[str, list[str]]] = {}
     table = ""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.startswith("["):
             line = COUNTERS.sub("", line)
         if line.startswith("-A "):

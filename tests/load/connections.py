@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Opens one short connection after the other until a file appears, and prints how many were answered and what failed.
+
+usage: python -m tests.load.connections ADDRESS PORT STOP_FILE
+       python -m tests.load.connections serve PORT
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections import Counter
+
+# Long enough for a machine that is busy, short enough to be counted as a failure of the node.
+TIMEOUT = 5.0
+GREETING = b"ok"
+
+
+def serve(port: int) -> None:
+    """Answers every connection at once, on all addresses."""
+    with socket.create_server(("0.0.0.0", port), backlog=512) as server:
+        while True:
+            connection, _address = server.accept()
+            with connection:
+                connection.sendall(GREETING)
+
+
+def connect(address: str, port: int, stop: str) -> dict[str, object]:
+    """-> {answered, failed: {error: times}}."""
+    answered, failed = 0, Counter[str]()
+    while not os.path.exists(stop):
+        try:
+            with socket.create_connection((address, port), TIMEOUT) as connection:
+                if connection.recv(len(GREETING)) == GREETING:
+                    answered += 1
+                else:
+                    failed["closed without an answer"] += 1
+        except OSError as error:
+            failed[str(error)] += 1
+    return {"answered": answered, "failed": dict(failed)}
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve(int(sys.argv[2]))
+    else:
+        print(json.dumps(connect(sys.argv[1], int(sys.argv[2]), sys.argv[3])))
