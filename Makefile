@@ -27,7 +27,7 @@ export PYTHONPATH := $(CURDIR)/.cache/collections:$(CURDIR)
 
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help setup packages lint unit conformance integration demo test clean
+.PHONY: help setup packages lint unit conformance conformances integration demo test clean
 
 help: ## List the targets
 	@echo 'make setup, then any of:'
@@ -64,10 +64,15 @@ unit: $(STAMP) $(LINK) ## Tests without root or a kernel
 	$(call heading,unit tests)
 	@python -m pytest tests/unit -n 2 -q
 
-conformance: $(STAMP) $(LINK) ## Compare with recordings of kube-proxy (CASES, MODE, VERSION, BACKEND)
-	$(call heading,conformance: $(MODE))
-	@if [ -d '$(CASES)' ]; then python -m tests.conformance '$(CASES)' '$(MODE)' $(VERSION) $(BACKEND); \
+conformance: packages $(STAMP) $(LINK) ## Compare with recordings of kube-proxy (CASES, MODE, VERSION, BACKEND)
+	$(call heading,conformance: $(MODE) $(VERSION) $(BACKEND))
+	@if [ -d '$(CASES)' ]; then python -m tests.conformance '$(CASES)' '$(MODE)' $(VERSION:%=--version %) $(BACKEND:%=--backend %); \
 	  else echo 'skipped: there are no recordings in $(CASES); make conformance CASES=DIRECTORY'; fi
+
+conformances: ## Every mode, version and back end that is recorded
+	@$(MAKE) conformance MODE=ipvs
+	@for version in 1.36 1.30; do for backend in nft legacy; do \
+	  $(MAKE) conformance MODE=iptables VERSION=$$version BACKEND=$$backend; done; done
 
 integration: packages $(STAMP) $(LINK) ## Tests with namespaces and nodes (root)
 	$(call heading,integration tests)
@@ -76,7 +81,7 @@ integration: packages $(STAMP) $(LINK) ## Tests with namespaces and nodes (root)
 demo: packages $(STAMP) $(LINK) ## See it work on throw-away nodes (root)
 	@python -m tests.demo
 
-test: lint unit conformance integration ## All checks, as in CI
+test: lint unit conformances integration ## All checks, as in CI
 
 clean: ## Remove what the targets made, .venv included
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis collections tests/output *.tar.gz

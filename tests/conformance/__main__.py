@@ -4,7 +4,7 @@
 
 """Converges every recorded case on a real kernel, and compares the node with what the real kube-proxy programmed.
 
-usage: python -m tests.conformance CASES MODE [VERSION] [BACKEND]
+usage: python -m tests.conformance CASES MODE [--version VERSION] [--backend BACKEND]
 """
 
 from __future__ import annotations
@@ -177,8 +177,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.conformance", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("cases", type=Path)
     parser.add_argument("mode", choices=MODES)
-    parser.add_argument("version", nargs="?")
-    parser.add_argument("backend", nargs="?", default="auto")
+    parser.add_argument("--version", help="recorded version of kube-proxy, such as 1.30; the newest by default")
+    parser.add_argument("--backend", choices=("auto", "nft", "legacy"), default="auto", help="back end of iptables")
     arguments = parser.parse_args()
     tool = compare_tool()
     cases, without = find_cases(arguments.cases, arguments.mode, arguments.version)
