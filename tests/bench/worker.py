@@ -1,0 +1,159 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Measures one mode at one size on the kernel that it runs on, beside the raw tools, and prints the figures as JSON.
+
+usage: python -m tests.bench.worker MODE BACKEND SERVICES ENDPOINTS NETNS
+
+Every converge is a process of its own, as a module's is: the figures are those of parsing the file, compiling, reading,
+planning, writing and reading again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set import (
+    Options,
+    compile_rule_set,
+    converge_rule_set,
+)
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import restore_input
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables_stages import stages
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.namespace import enter
+from ansible_collections.kubenode.proxy.plugins.module_utils.model import canonical, native
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration import parse_configuration, parse_node
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan import iptables as plan_iptables
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
+from ansible_collections.kubenode.proxy.plugins.module_utils.state import ipset, ipvs
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
+
+from tests.clusters import NODE, regular_services
+
+CONFIGURATION = {"cluster_cidrs": ["10.0.0.0/8"], "conntrack_max_per_core": 0, "conntrack_min": 0}
+NOTHING = Ownership(lambda *_: False, lambda *_: False, lambda _: False, lambda _: False)
+PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
+
+
+class Bench:
+    """One mode at one size."""
+
+    def __init__(self, mode: str, backend: str, netns: str, folder: str) -> None:
+        self.backend = backend
+        self.netns = netns
+        self.folder = folder
+        self.configuration = parse_configuration({**CONFIGURATION, "mode": mode})
+
+    def converge(self, path: Path) -> tuple[RuleSet, dict[str, Any]]:
+        """From the file on the node to the last write."""
+        start = time.monotonic()
+        data = canonical.load(path.read_text())
+        access = NodeAccess(self.netns, self.backend, self.folder)
+        desired = compile_rule_set(data, parse_node({"name": NODE}), self.configuration, access)
+        compiled = time.monotonic() - start
+        outcome = converge_rule_set(access, desired, self.configuration, Options(), check=False)
+        return desired, {
+            "seconds": time.monotonic() - start,
+            "compile": compiled,
+            **outcome.phases,
+            "operations": len(outcome.operations),
+            "processes": access.runner.processes,
+            "messages": access.messages,
+            "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+
+    def in_child(self, path: Path) -> dict[str, Any]:
+        """The figures of :meth:`converge` in a new process, which has read nothing yet."""
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            os.close(reader)
+            with os.fdopen(writer, "w") as pipe:
+                json.dump(self.converge(path)[1], pipe)
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as pipe:
+            figures: dict[str, Any] = json.load(pipe)
+        os.wait()
+        return figures
+
+    def compile(self, path: Path) -> RuleSet:
+        """The rule set alone."""
+        access = NodeAccess(self.netns, self.backend, self.folder)
+        data = canonical.load(path.read_text())
+        return compile_rule_set(data, parse_node({"name": NODE}), self.configuration, access)
+
+
+def timed(argv: list[str], stdin: str = "") -> float:
+    start = time.monotonic()
+    subprocess.run(argv, input=stdin, check=True, capture_output=True, text=True)
+    return time.monotonic() - start
+
+
+def empty(backend: str) -> None:
+    """Takes away what the node holds, with the tools."""
+    suffix = "" if backend == "auto" else f"-{backend}"
+    flush = "*nat\n:PREROUTING ACCEPT\nCOMMIT\n*filter\n:INPUT ACCEPT\nCOMMIT\n"
+    for program in PROGRAMS.values():
+        subprocess.run([f"{program}{suffix}-restore"], input=flush, check=True, capture_output=True, text=True)
+    if os.path.exists("/proc/net/ip_vs"):
+        subprocess.run(["ipvsadm", "-C"], check=True)
+        subprocess.run(["ipset", "destroy"], check=True)
+        subprocess.run(["ip", "link", "del", "kube-ipvs0"], check=False, capture_output=True)
+
+
+def raw_iptables(desired: RuleSet, backend: str) -> float:
+    """The tables with the tool alone: for nft in the stages that make it fastest, else in one restore a family."""
+    suffix = "" if backend == "auto" else f"-{backend}"
+    total = 0.0
+    for family, program in PROGRAMS.items():
+        operations = plan_iptables.plan({}, desired.tables[family], NOTHING, family)
+        parts = list(stages(operations)) if backend == "nft" else [operations]
+        for part in parts:
+            total += timed([f"{program}{suffix}-restore", "--noflush"], restore_input(part))
+    return total
+
+
+def raw_ipvs(desired: RuleSet, backend: str) -> float:
+    """Everything of IPVS mode with the tools alone, in the order in which it can be written."""
+    total = timed(["ipset", "restore"], ipset.render(desired.sets.values())) + raw_iptables(desired, backend)
+    total += timed(["ipvsadm", "-R"], ipvs.render(desired.virtual_servers))
+    addresses = desired.link.addresses if desired.link else ()
+    lines = ["link add kube-ipvs0 type dummy", *(f"address add {a} dev kube-ipvs0" for a in sorted(addresses))]
+    return total + timed(["ip", "-batch", "-"], "".join(f"{line}\n" for line in lines))
+
+
+def main() -> None:
+    """Prints the figures."""
+    mode, backend, services, endpoints, netns = sys.argv[1:]
+    documents = regular_services(int(services), int(endpoints))
+    with tempfile.TemporaryDirectory() as folder:
+        path, changed = Path(folder, "services.json"), Path(folder, "changed.json")
+        path.write_text(canonical.dump(native.parse(documents)))
+        documents[0]["endpoints"] = documents[0]["endpoints"][1:]
+        changed.write_text(canonical.dump(native.parse(documents)))
+        bench = Bench(mode, backend, netns, folder)
+        figures: dict[str, Any] = {"bytes": path.stat().st_size}
+        figures["first converge"] = bench.in_child(path)
+        figures["second run"] = bench.in_child(path)
+        figures["one endpoint changed"] = bench.in_child(changed)
+        enter(netns)
+        suffix = "" if backend == "auto" else f"-{backend}"
+        figures["raw save"] = timed([f"iptables{suffix}-save"])
+        empty(backend)
+        figures["raw restore"] = (raw_ipvs if mode == "ipvs" else raw_iptables)(bench.compile(path), backend)
+        empty(backend)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
