@@ -107,7 +107,7 @@ def serve(options: argparse.Namespace, state_folder: str) -> None:
     with Network(prefix=options.prefix) as network:
         try:
             agent = Agent(network, node_is_root=options.root, state_folder=state_folder)
-            build.build(network, node_is_root=options.root, forward_ipv6=not options.root)
+            build.build(network, node_is_root=options.root)
             servers.start(layout.PODS, agent.inside)
             print(json.dumps({"result": "ready"}), flush=True)
             for line in sys.stdin:

@@ -12,11 +12,11 @@ from tests.lab.netns import Network
 from . import layout
 
 
-def build(network: Network, *, node_is_root: bool, forward_ipv6: bool) -> None:
+def build(network: Network, *, node_is_root: bool) -> None:
     """Build everything.
 
-    node_is_root: the node is the namespace that this process is in. forward_ipv6: the node forwards IPv6, which no rule
-    set turns on.
+    node_is_root: the node is the namespace that this process is in, and left as it is. Any other is a router already:
+    no mode but IPVS turns forwarding on, and that for IPv4 alone.
     """
     if node_is_root:
         # Under a name of its own it is built like any other namespace; it is never deleted, only the name is.
@@ -34,9 +34,8 @@ def build(network: Network, *, node_is_root: bool, forward_ipv6: bool) -> None:
     for name, pod in layout.PODS.items():
         _add_pod(network, name, pod)
     _add_routes(network)
-    network.sysctl(layout.OTHER_NODE, ipv4__ip_forward=1, ipv6__conf__all__forwarding=1)
-    if forward_ipv6:
-        network.sysctl(layout.NODE, ipv6__conf__all__forwarding=1)
+    for router in (layout.OTHER_NODE,) if node_is_root else (layout.OTHER_NODE, layout.NODE):
+        network.sysctl(router, ipv4__ip_forward=1, ipv6__conf__all__forwarding=1)
     network.build()
 
 
@@ -69,7 +68,8 @@ def _add_pod(network: Network, name: str, pod: layout.Host) -> None:
 def _add_routes(network: Network) -> None:
     this, other = layout.NODE_ADDRESSES["nodes"], layout.OTHER_NODE_ADDRESSES["nodes"]
     for index, default in enumerate(("0.0.0.0/0", "::/0")):
-        there = this[index].partition("/")[0]
-        network.route(layout.OTHER_NODE, default, via=there)
-        # The node has a default route as well: without one, nothing is sent to addresses that only rules know.
+        # Without a default route nothing is sent to addresses that only rules know. node-b has none, and says so.
         network.route(layout.NODE, default, via=other[index].partition("/")[0])
+        for destination in (layout.NODE_POD_CIDRS[index], layout.OUTSIDE[index]):
+            network.route(layout.OTHER_NODE, destination, via=this[index].partition("/")[0])
+        network.route(layout.NODE, layout.OTHER_NODE_POD_CIDRS[index], via=other[index].partition("/")[0])

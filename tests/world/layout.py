@@ -21,6 +21,8 @@ NODE_NAME = "node-a"
 OTHER_NODE = "node-b"
 CLUSTER_CIDRS = ["10.244.0.0/16", "fd00:10:244::/56"]
 NODE_POD_CIDRS = ["10.244.1.0/24", "fd00:10:244:1::/64"]
+OTHER_NODE_POD_CIDRS = ["10.244.2.0/24", "fd00:10:244:2::/64"]
+OUTSIDE = ["198.51.100.0/24", "2001:db8:51::/64"]
 # Sources that a load balancer may be told to accept: the client, not the stranger.
 CLIENT_RANGES = ["198.51.100.0/25", "2001:db8:51::/112"]
 

@@ -12,7 +12,6 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -21,7 +20,7 @@ from tests.lab import Node
 from tests.lab.node import CHECKOUT
 
 from . import layout
-from .requests import ANSWERED, Answer
+from .requests import Answer
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GUEST_PYTHON = "/usr/bin/python3"
@@ -199,8 +198,3 @@ class World:
             check=check,
         )
         return result
-
-
-def spread(answers: Sequence[Answer]) -> dict[str, int]:
-    """Who answered how often; what did not end in an answer under its outcome."""
-    return dict(sorted(Counter(one.pod if one.outcome == ANSWERED else one.outcome for one in answers).items()))

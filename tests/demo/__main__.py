@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A node, its services and real packets: python -m tests.demo"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple, NoReturn
+
+from tests.lab import Lab, LabError
+from tests.world import layout
+from tests.world.expectation import MASQUERADED, OWN, count, problems, send
+from tests.world.requests import ANSWERED, Answer
+from tests.world.world import World, WorldError
+
+from . import traffic
+from .ansible import Ansible, AnsibleError, Run
+from .screen import Screen
+
+PLAYBOOK = "site.yml"
+INFO_MODULE = "kubenode.proxy.proxy_info"
+# IPVS adds up its counters every other second.
+COUNTERS_SECONDS = 10.0
+LAST_LINES = 60
+
+
+class Node(NamedTuple):
+    """The node of the demonstration, from both sides."""
+
+    world: World
+    ansible: Ansible
+
+
+def start(screen: Screen, stack: ExitStack) -> Node:
+    lab = stack.enter_context(Lab("demo"))
+    with screen.step("A node starts: a kernel of its own, reached over SSH") as notes:
+        guest = lab.start(layout.NODE_NAME)
+        notes.append(f"Linux {guest.run('uname -r').stdout.strip()}")
+    with screen.step("It gets pods, a neighbour with pods, and a client outside"):
+        world = stack.enter_context(World(guest, node_is_root=True))
+    # In the lab's directory, which goes with the lab, even if this process is killed.
+    inventory = lab.directory / "inventory.yml"
+    lab.write_inventory(inventory, {"kube_nodes": [layout.NODE_NAME]})
+    return Node(world, Ansible(inventory, layout.NODE_NAME, lab.directory / "ansible"))
+
+
+def play(screen: Screen, node: Node) -> Run:
+    with screen.step(f"ansible-playbook -i examples/inventory {PLAYBOOK}") as notes:
+        run = node.ansible.play(PLAYBOOK)
+        notes.append(f"changed={run.changed}")
+    return run
+
+
+def show_services(screen: Screen) -> None:
+    screen.heading("Services", "examples/services.yml")
+    screen.table(list(traffic.overview(traffic.services())))
+
+
+def show_traffic(screen: Screen, world: World) -> dict[str, int]:
+    """How many connections each address got."""
+    screen.heading("Requests", "who answers how often, and which client address the pods see")
+    screen.line(f"  {screen.dim(traffic.WHO)}")
+    rows, marks, found = [("FROM", "TO", "", "ANSWERS", "SEEN", "")], [" "], []
+    sent: dict[str, int] = {}
+    for row in traffic.ROWS:
+        answers = send(world, row.request, row.expect, traffic.MODE)
+        wrong = list(problems(answers, row.request, row.expect, traffic.MODE))
+        found += [f"{row.source} to {row.service}: {problem}" for problem in wrong]
+        marks.append(screen.bad("x") if wrong else screen.good("+"))
+        target = traffic.end(row.address, row.port, row.protocol)
+        rows.append((row.source, row.service, target, spread_text(answers), seen_text(row, answers), row.shows))
+        if row.expect.outcome == ANSWERED:
+            sent[target] = sent.get(target, 0) + len(answers)
+    screen.table(rows, marks)
+    for problem in found:
+        screen.problem(problem)
+    return sent
+
+
+def spread_text(answers: Sequence[Answer]) -> str:
+    found = count(answers)
+    if answers[0].outcome == ANSWERED:
+        return "  ".join(f"{pod} x{number}" for pod, number in found.items())
+    return ", ".join(found)
+
+
+def seen_text(row: traffic.Row, answers: Sequence[Answer]) -> str:
+    seen = {answer.seen for answer in answers if answer.seen}
+    if not seen or not row.expect.seen:
+        return ""
+    return {OWN: "its own", MASQUERADED: "the node's"}[row.expect.seen] if len(seen) > 1 else seen.pop()
+
+
+def show_counters(screen: Screen, ansible: Ansible, wanted: dict[str, int]) -> None:
+    screen.heading("Connections", "ansible -m kubenode.proxy.proxy_info")
+    deadline = time.monotonic() + COUNTERS_SECONDS
+    info = ansible.module(INFO_MODULE)
+    while connections(info).items() != wanted.items() and time.monotonic() < deadline:
+        info = ansible.module(INFO_MODULE)
+    rows = [("VIRTUAL SERVER", "SCHEDULER", "CONNECTIONS", "OF THESE")]
+    for server in info["virtual_servers"]:
+        if number := server["traffic"]["connections"]:
+            rows.append((end_of(server), server["scheduler"], str(number), real_servers_text(server)))
+    screen.table(rows)
+    screen.line(f"  {screen.dim(summary(info))}")
+    counted = connections(info)
+    for key in sorted({*wanted, *counted}):
+        if counted.get(key, 0) != wanted.get(key, 0):
+            screen.problem(f"{key} has {counted.get(key, 0)} connections, it got {wanted.get(key, 0)}")
+
+
+def connections(info: dict[str, Any]) -> dict[str, int]:
+    """By virtual server; of those that had any."""
+    found = {end_of(server): int(server["traffic"]["connections"]) for server in info["virtual_servers"]}
+    return {name: number for name, number in found.items() if number}
+
+
+def end_of(server: dict[str, Any]) -> str:
+    return traffic.end(server["address"], server["port"], server["protocol"])
+
+
+def real_servers_text(server: dict[str, Any]) -> str:
+    return "  ".join(
+        f"{traffic.POD_NAMES[real_server['address']]} {real_server['traffic']['connections']}"
+        for real_server in server["real_servers"]
+    )
+
+
+def summary(info: dict[str, Any]) -> str:
+    versions = info["versions"]
+    return (
+        f"{len(info['virtual_servers'])} virtual servers, {len(info['sets'])} sets, {len(info['chains'])} chains, "
+        f"{len(info['addresses'])} addresses; IPVS {versions['ipvs']}, ipset {versions['ipset']}, "
+        f"iptables {versions['iptables']} ({versions['iptables_backend']})"
+    )
+
+
+def demonstrate(screen: Screen) -> None:
+    with ExitStack() as stack:
+        screen.heading("One node", "examples/inventory")
+        node = start(screen, stack)
+        first = play(screen, node)
+        if first.changed == 0:
+            screen.problem("the first run changed nothing")
+        show_services(screen)
+        sent = show_traffic(screen, node.world)
+        show_counters(screen, node.ansible, sent)
+        screen.heading("Once more", "nothing is left to do")
+        second = play(screen, node)
+        if second.changed:
+            screen.problem(f"the second run changed {second.changed} tasks")
+
+
+def interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, interrupt)
+    screen = Screen()
+    begin = time.monotonic()
+    try:
+        demonstrate(screen)
+    except KeyboardInterrupt:
+        screen.line("\ninterrupted; the node and its networks are gone")
+        return 130
+    except (LabError, WorldError, AnsibleError) as error:
+        screen.line("\n".join(str(error).splitlines()[-LAST_LINES:]))
+        return 1
+    seconds = time.monotonic() - begin
+    screen.line()
+    if screen.problems:
+        screen.line(screen.bad(f"Not as expected: {screen.problems}") + f", after {seconds:.0f} s")
+        return 1
+    screen.line(screen.good("All as expected") + f", after {seconds:.0f} s. The node is gone, nothing of it is left.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

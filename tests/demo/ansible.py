@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Ansible, as a user runs it from a checkout, with the lab's way to the node on top of the sample inventory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.lab.node import CHECKOUT
+
+TIMEOUT = 150
+
+
+class AnsibleError(Exception):
+    """Ansible failed; the text is what it printed."""
+
+
+class Run(NamedTuple):
+    """A run of a playbook."""
+
+    changed: int
+    seconds: float
+
+
+class Ansible:
+    """Ansible for one node. home: where it keeps what it keeps for a user."""
+
+    def __init__(self, inventory: Path, node: str, home: Path) -> None:
+        self._node = node
+        self._inventory = ["-i", "examples/inventory", "-i", str(inventory)]
+        self._environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".cache/collections"),
+            "ANSIBLE_HOME": str(home),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_STDOUT_CALLBACK": "default",
+            "ANSIBLE_DEPRECATION_WARNINGS": "0",
+        }
+
+    def play(self, playbook: str) -> Run:
+        begin = time.monotonic()
+        output = self._run("ansible-playbook", *self._inventory, "--limit", self._node, playbook)
+        recap = re.search(rf"^{self._node} .*changed=(\d+) .*unreachable=0 .*failed=0 ", output, re.M)
+        if not recap:
+            raise AnsibleError(output)
+        return Run(int(recap[1]), time.monotonic() - begin)
+
+    def module(self, name: str) -> dict[str, Any]:
+        """Run one module on the node; its result."""
+        output = self._run("ansible", *self._inventory, self._node, "--one-line", "-m", name)
+        # Warnings stand before it.
+        line = next(line for line in output.splitlines() if line.startswith(f"{self._node} | "))
+        result: dict[str, Any] = json.loads(line.split(" => ", 1)[1])
+        return result
+
+    def _run(self, program: str, *arguments: str) -> str:
+        try:
+            done = subprocess.run(
+                [str(Path(sys.executable).with_name(program)), *arguments],
+                cwd=CHECKOUT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise AnsibleError(f"{program} takes longer than {TIMEOUT} s") from error
+        if done.returncode != 0:
+            raise AnsibleError(done.stdout)
+        return done.stdout
