@@ -13,6 +13,6 @@ options:
   rule_set:
     description:
       - Path on the node of a rule set that M(kubenode.proxy.rule_set) compiled. What it says of this subsystem is what
-      is converged.
+        is converged.
     type: path
 """

@@ -12,9 +12,10 @@ short_description: Manage whole IP sets of the Linux kernel
 version_added: 0.1.0
 description:
   - Creates IP sets and brings their members to exactly what is asked for, with one read and one write for any number
-  of sets. - Entries are compared in the form in which the kernel lists them, so that V(10.0.0.1/32) and V(10.0.0.1)
-  are the same member. - A set whose type or create options change is filled under another name and put in place at
-  once.
+    of sets.
+  - Entries are compared in the form in which the kernel lists them, so that V(10.0.0.1/32) and V(10.0.0.1) are the
+    same member.
+  - A set whose type or create options change is filled under another name and put in place at once.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
   - kubenode.proxy.netns

@@ -12,13 +12,14 @@ short_description: Compile the kube-proxy rule set of a node, and converge the n
 version_added: 0.1.0
 description:
   - Turns service data into everything that kube-proxy would program on a node. IP sets, iptables chains, IPVS virtual
-  servers,   the addresses of C(kube-ipvs0), sysctls and IPVS timeouts; flows of UDP services that lead to endpoints
-  which are   gone are ended.
+    servers, the addresses of C(kube-ipvs0), sysctls and IPVS timeouts; flows of UDP services that lead to endpoints
+    which are gone are ended.
   - Service data is read and validated on the controller, once for all hosts, and travels to a node as one file, only
-  when the node   does not have it yet. It never passes through templating.
+    when the node does not have it yet. That of a file never passes through templating.
   - The rule set is compiled on the node, as it depends on the node's addresses, zone and kernel, into a text file that
-  people can read. - Everything is read, validated and planned before the first write. Objects that are not
-  kube-proxy's are never touched.
+    people can read.
+  - Everything is read, validated and planned before the first write. Objects that are not kube-proxy's are never
+    touched.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
   - kubenode.proxy.netns
@@ -33,7 +34,8 @@ options:
     description:
       - File with service data on the controller, JSON or YAML, or a directory of such files.
       - Either the native form, or Service and EndpointSlice objects as C(kubectl get services,endpointslices -A -o
-      json) prints them. - Without O(services) and O(src), the data that an earlier run left on the node is used.
+        json) prints them.
+      - Without O(services) and O(src), the data that an earlier run left on the node is used.
     type: path
   query:
     description:
@@ -48,7 +50,7 @@ options:
   configuration:
     description:
       - Proxy configuration by the names of the role's variables without their prefix, such as C(mode), C(version),
-      C(cluster_cidrs) or   C(scheduler). See the role P(kubenode.proxy.kube_proxy#role).
+        C(cluster_cidrs) or C(scheduler). See the role P(kubenode.proxy.kube_proxy#role).
       - Wins over O(kube_proxy_configuration).
     type: dict
     default: {}
@@ -66,19 +68,19 @@ options:
   path:
     description:
       - Where the compiled rule set goes on the node. By default C(/var/lib/kubenode-proxy/rule_set), or
-      C(netns/NAME/rule_set) below that   folder where O(netns) is given.
+        C(netns/NAME/rule_set) below that folder where O(netns) is given.
     type: path
   only_owner:
     description:
       - Whether every virtual server of the node belongs to the collection. Those that are not desired are then
-      removed, except for firewall   marks and addresses inside C(exclude_cidrs) of O(configuration).
+        removed, except for firewall marks and addresses inside C(exclude_cidrs) of O(configuration).
       - By default only those are removed that earlier runs made.
     type: bool
     default: false
   drain:
     description:
       - Protocols of which a real server that is to go, and has connections, gets the weight 0 first and is removed by
-      a later run, once   its connections have ended. kube-proxy does so for TCP.
+        a later run, once its connections have ended. kube-proxy does so for TCP.
     type: list
     elements: str
     choices: [tcp, udp, sctp]

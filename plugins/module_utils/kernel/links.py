@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..plan.operation import ADD, REMOVE, Operation
@@ -65,7 +67,14 @@ def apply(operations: Iterable[Operation]) -> None:
             try:
                 _apply(sockets, operation, indexes)
             except error_type as error:
-                raise KernelError(f"cannot {operation.verb} {operation.kind} {operation.name}: {error}") from error
+                raise KernelError(_refusal(operation, error)) from error
+
+
+def _refusal(operation: Operation, error: Any) -> str:
+    hint = ""
+    if operation.kind == "link" and error.code == errno.EOPNOTSUPP:
+        hint = f": kernel {os.uname().release} has no dummy links and cannot load the module dummy"
+    return f"cannot {operation.verb} {operation.kind} {operation.name}: {error}{hint}"
 
 
 def _apply(sockets: Any, operation: Operation, indexes: dict[str, int]) -> None:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..plan.operation import Operation
 from ..state.kernel_module import KernelModules, canonical_name
-from ..state.node import parse_lines, render_lines
+from ..state.node import parse_lines
 from . import files
 from .command import CommandError, KernelError, Runner
 
@@ -26,7 +25,7 @@ EVIDENCE = {
     "nf_conntrack": "/proc/sys/net/netfilter/nf_conntrack_max",
     "br_netfilter": "/proc/sys/net/bridge",
 }
-HEADER = "# Written by the Ansible collection kubenode.proxy\n"
+FOLDER = "/lib/modules"
 
 
 def release() -> str:
@@ -38,36 +37,41 @@ def read(runner: Runner, names: Iterable[str], boot_file: str) -> KernelModules:
     """What the kernel has of ``names``, and what ``boot_file`` lists."""
     names = [canonical_name(name) for name in names]
     loaded = {line.split(" ", 1)[0] for line in (files.read_text("/proc/modules") or "").splitlines()}
-    builtin = _builtin()
-    present = {
-        name
-        for name in names
-        if name in loaded or name in builtin or os.path.exists(EVIDENCE.get(name, f"/sys/module/{name}"))
-    }
-    available = {name for name in names if name not in present and _can_load(runner, name)}
-    at_boot = tuple(parse_lines(files.read_text(boot_file) or ""))
-    return KernelModules(release(), frozenset(present), frozenset(available), at_boot)
+    here = loaded | _builtin()
+    present = {name for name in names if name in here or os.path.exists(EVIDENCE.get(name, f"/sys/module/{name}"))}
+    available = set()
+    for name in sorted(set(names) - present):
+        real = _resolve(runner, name)
+        if real in here:
+            present.add(name)
+        elif real:
+            available.add(name)
+    boot_text = files.read_text(boot_file)
+    at_boot = None if boot_text is None else tuple(parse_lines(boot_text))
+    return KernelModules(release(), frozenset(present), frozenset(available), at_boot, os.path.isdir(_folder()))
 
 
-def apply(runner: Runner, operations: Iterable[Operation], boot_file: str) -> None:
-    """Loads modules with one ``modprobe``, and writes the drop-in file. Raises KernelError."""
-    operations = list(operations)
-    names = [operation.payload for operation in operations if operation.kind == "kernel module"]
-    if names:
-        try:
-            runner.run(["modprobe", "--all", *names])
-        except CommandError as error:
-            raise KernelError(f"kernel {release()} could not load {', '.join(names)}: {error.stderr}") from error
-    for operation in operations:
-        if operation.kind == "file":
-            files.write_text(boot_file, HEADER + render_lines(operation.payload))
+def load(runner: Runner, names: list[str]) -> None:
+    """Loads modules with one ``modprobe``. Raises KernelError."""
+    try:
+        runner.run(["modprobe", "--all", *names])
+    except CommandError as error:
+        raise KernelError(f"kernel {release()} could not load {', '.join(names)}: {error.stderr}") from error
+
+
+def _folder() -> str:
+    return os.path.join(FOLDER, release())
 
 
 def _builtin() -> set[str]:
     # A missing file says nothing: some kernels come without (containers, OpenVZ).
-    text = files.read_text(f"/lib/modules/{release()}/modules.builtin") or ""
+    text = files.read_text(os.path.join(_folder(), "modules.builtin")) or ""
     return {canonical_name(os.path.basename(line).split(".ko", 1)[0]) for line in text.splitlines()}
 
 
-def _can_load(runner: Runner, name: str) -> bool:
-    return runner.run(["modprobe", "--dry-run", "--quiet", name], check=False).returncode == 0
+def _resolve(runner: Runner, name: str) -> str:
+    """The module that ``modprobe NAME`` would load, which differs for an alias; "" where it would load none."""
+    if runner.find("modprobe") is None:
+        return ""
+    printed = runner.run(["modprobe", "--resolve-alias", name], check=False)
+    return canonical_name(printed.stdout.split()[0]) if printed.returncode == 0 and printed.stdout.split() else ""

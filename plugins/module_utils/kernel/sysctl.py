@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ..state.node import sysctl_path
 from .command import KernelError
 
 if TYPE_CHECKING:
@@ -37,6 +38,13 @@ def read(names: Iterable[str]) -> dict[str, str]:
     return values
 
 
+def verify(names: Iterable[str]) -> None:
+    """Raises KernelError naming all settings that the kernel does not have, and the modules that they need."""
+    missing = [name for name in names if not os.path.exists(_path(name))]
+    if missing:
+        raise KernelError(_explain(missing))
+
+
 def apply(operations: Iterable[Operation]) -> None:
     """Writes (name, value) payloads. Raises KernelError naming the setting, and the module it needs."""
     for operation in operations:
@@ -45,14 +53,16 @@ def apply(operations: Iterable[Operation]) -> None:
             with open(_path(name), "w", encoding="utf-8") as file:
                 file.write(value)
         except FileNotFoundError as error:
-            module = next((m for prefix, m in MODULES.items() if name.startswith(prefix)), None)
-            remedy = f": load the kernel module {module} (role kubenode.proxy.node_prepare does)" if module else ""
-            raise KernelError(f"the kernel has no sysctl {name}{remedy}") from error
+            raise KernelError(_explain([name])) from error
         except OSError as error:
             raise KernelError(f"cannot set sysctl {name} to {value}: {error.strerror}") from error
 
 
+def _explain(missing: list[str]) -> str:
+    modules = sorted({module for name in missing for prefix, module in MODULES.items() if name.startswith(prefix)})
+    remedy = f": load {' and '.join(modules)} (module kubenode.proxy.kernel_modules does)" if modules else ""
+    return f"the kernel has no sysctl {', '.join(missing)}{remedy}"
+
+
 def _path(name: str) -> str:
-    # In a name with slashes a dot belongs to an interface's name, as in sysctl(8).
-    parts = name.split("/") if "/" in name else name.split(".")
-    return os.path.join(ROOT, *parts)
+    return os.path.join(ROOT, sysctl_path(name))

@@ -71,7 +71,7 @@ def parse(text: str, wanted: Callable[[str], bool] = lambda name: True) -> dict[
     """
     members: dict[str, dict[str, str]] = {}
     created: dict[str, tuple[str, str]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         words = line.split(None, 3)
         if len(words) < 3 or words[0] not in ("create", "add"):
             if words:

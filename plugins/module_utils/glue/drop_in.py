@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Drop-in files: what makes settings and kernel modules come back at boot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..kernel import files
+from ..plan.operation import Operation
+
+
+def options(directory: str, file: str) -> dict[str, Any]:
+    """The options persistent, directory and file of an argument spec."""
+    return {
+        "persistent": {"type": "bool", "default": True},
+        "directory": {"type": "path", "default": directory},
+        "file": {"type": "str", "default": file},
+    }
+
+
+def path_of(params: dict[str, Any]) -> str:
+    """The path that the options tell."""
+    return f"{params['directory']}/{params['file']}"
+
+
+def problem_of(params: dict[str, Any]) -> list[str]:
+    """What is wrong with the options; [] for nothing."""
+    name = params["file"]
+    # Programs pass over files of another ending, in silence.
+    if "/" in name or not name.endswith(".conf") or name.startswith("."):
+        return [f"file: {name!r} has to be a file name that ends with .conf, without a directory"]
+    return []
+
+
+def apply(operations: list[Operation]) -> None:
+    """Writes and removes files. Raises KernelError."""
+    for operation in operations:
+        path, text = operation.payload
+        if text is None:
+            files.remove(path)
+        else:
+            files.write_text(path, text)
+
+
+def diff(path: str, before: str | None, after: str | None) -> dict[str, str]:
+    """Text before and after, as a result's diff shows it."""
+    return {"before_header": path, "after_header": path, "before": before or "", "after": after or ""}

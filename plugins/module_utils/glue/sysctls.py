@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""The module sysctls."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ..kernel import files
+from ..kernel import sysctl as kernel_sysctl
+from ..model.errors import Problems
+from ..plan.node import plan_drop_in, plan_sysctls
+from ..state.node import parse_sysctls, render_sysctl_file, render_sysctls, sysctl_path
+from ..state.rule_set import RuleSet
+from . import drop_in
+from .converge import converge
+from .module import NETNS, access, result_of
+from .subsystems import Sysctls
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+    from ..plan.operation import Operation
+
+NAME = re.compile(r"[A-Za-z0-9_][^\s=*#;]*")
+ARGUMENT_SPEC: dict[str, Any] = {
+    "settings": {"type": "dict", "required": True},
+    "ignore_missing": {"type": "bool", "default": False},
+    **drop_in.options("/etc/sysctl.d", "60-kubenode-proxy.conf"),
+    **NETNS,
+}
+OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC}
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    """Converges the settings, and their drop-in file."""
+    params = module.params
+    settings = desired_settings(params)
+    path = drop_in.path_of(params) if params["persistent"] else None
+    node = access(module)
+    subsystem = Settings(path, params["ignore_missing"])
+    file_before = files.read_text(path) if path else None
+    desired = RuleSet.empty()._replace(sysctls=settings)
+    outcome = converge({"sysctls": subsystem}, desired, module.check_mode)
+    result = {**result_of(module, outcome, node), "missing": subsystem.missing(settings), "drop_in": path}
+    if module._diff:
+        live = outcome.before.sysctls
+        after = {name: value for name, value in settings.items() if name not in result["missing"]}
+        diffs = [drop_in.diff("kernel", render_sysctls(live), render_sysctls(after))]
+        if path:
+            diffs.append(drop_in.diff(path, file_before, render_sysctl_file(settings)))
+        result["diff"] = diffs
+    return result
+
+
+def desired_settings(params: dict[str, Any]) -> dict[str, str]:
+    """Values by name as the kernel prints them. Raises InputError."""
+    problems = Problems()
+    settings: dict[str, str] = {}
+    paths: dict[str, str] = {}
+    for name, value in params["settings"].items():
+        path = sysctl_path(name)
+        if not NAME.fullmatch(name) or any(part in ("", ".", "..") for part in path.split("/")):
+            problems.add(f"settings.{name}", "is not the name of a setting, such as net.ipv4.ip_forward")
+        elif path in paths:
+            problems.add(f"settings.{name}", f"is the same setting as {paths[path]}")
+        elif not isinstance(value, (str, int, float)) or not str(value).strip():
+            problems.add(f"settings.{name}", f"{value!r} is not a value: give text or a number")
+        else:
+            paths[path] = name
+            settings[name] = str(int(value)) if isinstance(value, bool) else " ".join(str(value).split())
+    if params["persistent"]:
+        if params["netns"]:
+            problems.add("persistent", "drop-in files are not for network namespaces: set persistent to false")
+        for problem in drop_in.problem_of(params):
+            problems.add("", problem)
+    problems.raise_if_any()
+    return settings
+
+
+class Settings(Sysctls):
+    """Kernel settings and their drop-in file (``path`` None: none), which holds also what the kernel does not have."""
+
+    def __init__(self, path: str | None, ignore_missing: bool) -> None:
+        super().__init__()
+        self._path = path
+        self._ignore_missing = ignore_missing
+        self._file: dict[str, str] | None = None
+
+    def read(self, desired: RuleSet) -> None:
+        super().read(desired)
+        text = files.read_text(self._path) if self._path else None
+        try:
+            self._file = None if text is None else parse_sysctls(text)
+        except ValueError:
+            # Whatever it is, it does not say what it should.
+            self._file = {}
+
+    def missing(self, settings: dict[str, str]) -> list[str]:
+        """Settings that the kernel does not have."""
+        return sorted(set(settings) - set(self._live))
+
+    def plan(self, desired: RuleSet) -> list[Operation]:
+        settings = desired.sysctls
+        passed_over = self.missing(settings) if self._ignore_missing else []
+        operations = plan_sysctls(self._live, {n: value for n, value in settings.items() if n not in passed_over})
+        if self._path:
+            operations += plan_drop_in(self._path, self._file, settings, render_sysctl_file(settings))
+        return operations
+
+    def verify(self, operations: list[Operation]) -> None:
+        kernel_sysctl.verify(operation.name for operation in operations if operation.kind == "sysctl")
+
+    def apply(self, operations: list[Operation]) -> None:
+        kernel_sysctl.apply(operation for operation in operations if operation.kind == "sysctl")
+        drop_in.apply([operation for operation in operations if operation.kind == "file"])

@@ -1,0 +1,119 @@
+#!/usr/bin/python
+
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sysctls
+short_description: Set kernel settings, now and at boot
+version_added: 0.1.0
+description:
+  - Sets any number of sysctls in the running kernel, and keeps them in one drop-in file that the node reads at boot.
+  - The file holds exactly O(settings). It is only replaced where what it says differs.
+  - Where a setting is missing from the kernel, nothing is written, and the error names the kernel module that has it.
+extends_documentation_fragment:
+  - kubenode.proxy.attributes
+  - kubenode.proxy.netns
+options:
+  settings:
+    description:
+      - Values by name. A dot in the name of an interface is written as a slash, such as
+        V(net.ipv4.conf.eth0/100.rp_filter).
+      - Switches of forwarding are written first, as the kernel resets other settings with them.
+    type: dict
+    required: true
+  ignore_missing:
+    description:
+      - Whether settings that the kernel does not have are passed over. They are in RV(missing), and in the drop-in file
+        all the same.
+    type: bool
+    default: false
+  persistent:
+    description:
+      - Whether the drop-in file is written. Has to be V(false) with O(netns), as the file is for the node itself.
+      - V(false) leaves a file of an earlier run alone.
+    type: bool
+    default: true
+  directory:
+    description:
+      - Directory of the drop-in file. It is made if it is missing.
+    type: path
+    default: /etc/sysctl.d
+  file:
+    description:
+      - Name of the drop-in file. Among files that set the same, the last by name wins at boot.
+    type: str
+    default: 60-kubenode-proxy.conf
+seealso:
+  - module: kubenode.proxy.kernel_modules
+  - module: ansible.posix.sysctl
+    description: Single settings in any file.
+author:
+  - kubenode.proxy contributors (@kubenode)
+"""
+
+EXAMPLES = r"""
+- name: The node forwards packets
+  kubenode.proxy.sysctls:
+    settings:
+      net.ipv4.ip_forward: 1
+      net.ipv4.conf.all.arp_ignore: 1
+
+- name: Bridged packets pass iptables where the kernel can do it
+  kubenode.proxy.sysctls:
+    settings:
+      net.bridge.bridge-nf-call-iptables: 1
+    ignore_missing: true
+    file: 61-bridges.conf
+
+- name: A network namespace forwards packets
+  kubenode.proxy.sysctls:
+    settings:
+      net.ipv4.ip_forward: 1
+    netns: lvs
+    persistent: false
+"""
+
+RETURN = r"""
+operations:
+  description: What was changed (in check mode, what would be), with the reason; the first 1000.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - {verb: change, kind: sysctl, name: net.ipv4.ip_forward, reason: "is 0, not 1"}
+counts:
+  description: Number of operations by verb and kind.
+  type: dict
+  returned: success
+  sample: {"change sysctl": 1}
+figures:
+  description: Processes started, netlink messages sent, and seconds by phase.
+  type: dict
+  returned: success
+  sample: {"processes": 3, "messages": 0, "seconds": {"read": 0.02, "plan": 0.001, "apply": 0.01}}
+missing:
+  description: Settings that the kernel does not have.
+  type: list
+  elements: str
+  returned: success
+  sample: [net.bridge.bridge-nf-call-iptables]
+drop_in:
+  description: Path of the drop-in file, V(null) where there is to be none.
+  type: str
+  returned: success
+  sample: /etc/sysctl.d/60-kubenode-proxy.conf
+"""
+
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue import module, sysctls
+
+
+def main() -> None:
+    module.run(sysctls.work, **sysctls.OPTIONS)
+
+
+if __name__ == "__main__":
+    main()
