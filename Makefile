@@ -13,6 +13,7 @@ CASES ?= ../shared/recordings
 MODE ?= ipvs
 VERSION ?=
 BACKEND ?=
+SIZES ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,9 +26,12 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 # For "python -m tests...."; pytest and mypy know by themselves.
 export PYTHONPATH := $(CURDIR)/.cache/collections:$(CURDIR)
 
+OLDEST := 3.8
+sanity = scripts/ansible-test sanity --color no $(1) >.cache/sanity.log 2>&1 || \
+  { grep -E "^(ERROR|FATAL):" .cache/sanity.log || tail -n 50 .cache/sanity.log; exit 1; }
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help setup packages lint unit conformance conformances integration demo test clean
+.PHONY: help setup packages lint sanity unit conformance conformances integration demo bench test clean
 
 help: ## List the targets
 	@echo 'make setup, then any of:'
@@ -56,9 +60,16 @@ lint: packages $(STAMP) $(LINK) ## Style and types: ruff, mypy, shellcheck, ansi
 	@ruff check
 	@ruff format --check --quiet || { ruff format --check; exit 1; }
 	@mypy | sed "s,^\.cache/collections/ansible_collections/kubenode/proxy/,,"
-	@shellcheck .ci/run scripts/install-apt tests/lab/guest/*
-	@if compgen -G 'roles/*/tasks/main.yml' >/dev/null || compgen -G 'playbooks/*.yml' >/dev/null; then \
-	  ansible-lint --offline; fi
+	@shellcheck .ci/run scripts/install-apt scripts/ansible-test tests/lab/guest/*
+	@ansible-lint --offline
+	@antsibull-changelog lint
+
+sanity: packages $(STAMP) ## Ansible's own tests of collections, and imports with the oldest Python of a target
+	$(call heading,sanity)
+	@$(call sanity,)
+	@if python$(OLDEST) -V >/dev/null 2>&1 || compgen -G "$$HOME/.pyenv/versions/$(OLDEST).*" >/dev/null; then \
+	  $(call sanity,--test compile --test import --python $(OLDEST)); \
+	  else echo 'skipped: there is no Python $(OLDEST)'; fi
 
 unit: $(STAMP) $(LINK) ## Tests without root or a kernel
 	$(call heading,unit tests)
@@ -78,10 +89,13 @@ integration: packages $(STAMP) $(LINK) ## Tests with namespaces and nodes (root)
 	$(call heading,integration tests)
 	@python -m pytest $(wildcard tests/integration) tests/lab -q
 
-demo: packages $(STAMP) $(LINK) ## See it work on throw-away nodes (root)
-	@python -m tests.demo
+demo: packages $(STAMP) $(LINK) ## See it work on a throw-away node (root, MODE)
+	@python -m tests.demo $(MODE)
 
-test: lint unit conformances integration ## All checks, as in CI
+bench: packages $(STAMP) $(LINK) ## Measure on real kernels, beside the raw tools (SIZES=1000x10)
+	@python -m tests.bench $(SIZES)
+
+test: lint sanity unit conformances integration ## All checks, as in CI
 
 clean: ## Remove what the targets made, .venv included
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis collections tests/output *.tar.gz

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: (c) 2026, kubenode.proxy contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A node, its services and real packets: python -m tests.demo"""
+"""A node, its services and real packets: python -m tests.demo [MODE]"""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from .ansible import Ansible, AnsibleError, Run
 from .screen import Screen
 
 PLAYBOOK = "site.yml"
+MODES = ("ipvs", "iptables")
 INFO_MODULE = "kubenode.proxy.proxy_info"
 # IPVS adds up its counters every other second.
 COUNTERS_SECONDS = 10.0
@@ -30,13 +31,14 @@ LAST_LINES = 60
 
 
 class Node(NamedTuple):
-    """The node of the demonstration, from both sides."""
+    """The node of the demonstration, from both sides, and the mode of its proxy."""
 
     world: World
     ansible: Ansible
+    mode: str
 
 
-def start(screen: Screen, stack: ExitStack) -> Node:
+def start(screen: Screen, stack: ExitStack, mode: str) -> Node:
     lab = stack.enter_context(Lab("demo"))
     with screen.step("A node starts: a kernel of its own, reached over SSH") as notes:
         guest = lab.start(layout.NODE_NAME)
@@ -46,11 +48,11 @@ def start(screen: Screen, stack: ExitStack) -> Node:
     # In the lab's directory, which goes with the lab, even if this process is killed.
     inventory = lab.directory / "inventory.yml"
     lab.write_inventory(inventory, {"kube_nodes": [layout.NODE_NAME]})
-    return Node(world, Ansible(inventory, layout.NODE_NAME, lab.directory / "ansible"))
+    return Node(world, Ansible(inventory, layout.NODE_NAME, lab.directory / "ansible", mode), mode)
 
 
 def play(screen: Screen, node: Node) -> Run:
-    with screen.step(f"ansible-playbook -i examples/inventory {PLAYBOOK}") as notes:
+    with screen.step(" ".join(["ansible-playbook -i examples/inventory", *node.ansible.variables, PLAYBOOK])) as notes:
         run = node.ansible.play(PLAYBOOK)
         notes.append(f"changed={run.changed}")
     return run
@@ -61,19 +63,19 @@ def show_services(screen: Screen) -> None:
     screen.table(list(traffic.overview(traffic.services())))
 
 
-def show_traffic(screen: Screen, world: World) -> dict[str, int]:
+def show_traffic(screen: Screen, world: World, mode: str) -> dict[str, int]:
     """How many connections each address got."""
     screen.heading("Requests", "who answers how often, and which client address the pods see")
     screen.line(f"  {screen.dim(traffic.WHO)}")
     rows, marks, found = [("FROM", "TO", "", "ANSWERS", "SEEN", "")], [" "], []
     sent: dict[str, int] = {}
     for row in traffic.ROWS:
-        answers = send(world, row.request, row.expect, traffic.MODE)
-        wrong = list(problems(answers, row.request, row.expect, traffic.MODE))
+        answers = send(world, row.request, row.expect, mode)
+        wrong = list(problems(answers, row.request, row.expect, mode))
         found += [f"{row.source} to {row.service}: {problem}" for problem in wrong]
         marks.append(screen.bad("x") if wrong else screen.good("+"))
         target = traffic.end(row.address, row.port, row.protocol)
-        rows.append((row.source, row.service, target, spread_text(answers), seen_text(row, answers), row.shows))
+        rows.append((row.source, row.service, target, spread_text(answers), seen_text(row, answers), row.note(mode)))
         if row.expect.outcome == ANSWERED:
             sent[target] = sent.get(target, 0) + len(answers)
     screen.table(rows, marks)
@@ -96,8 +98,23 @@ def seen_text(row: traffic.Row, answers: Sequence[Answer]) -> str:
     return {OWN: "its own", MASQUERADED: "the node's"}[row.expect.seen] if len(seen) > 1 else seen.pop()
 
 
+def show_chains(screen: Screen, ansible: Ansible) -> None:
+    """What iptables mode has made of the services."""
+    screen.heading("Chains", f"ansible -m {INFO_MODULE}")
+    info = ansible.module(INFO_MODULE)
+    tables: dict[tuple[str, str], list[int]] = {}
+    for chain in info["chains"]:
+        tables.setdefault((chain["family"], chain["table"]), []).append(chain["rule_count"])
+    rows = [("FAMILY", "TABLE", "CHAINS", "RULES")]
+    rows += [(*key, str(len(counts)), str(sum(counts))) for key, counts in sorted(tables.items())]
+    screen.table(rows)
+    screen.line(f"  {screen.dim(summary(info))}")
+    if info["virtual_servers"] or not info["chains"]:
+        screen.problem(f"{len(info['virtual_servers'])} virtual servers and {len(info['chains'])} chains")
+
+
 def show_counters(screen: Screen, ansible: Ansible, wanted: dict[str, int]) -> None:
-    screen.heading("Connections", "ansible -m kubenode.proxy.proxy_info")
+    screen.heading("Connections", f"ansible -m {INFO_MODULE}")
     deadline = time.monotonic() + COUNTERS_SECONDS
     info = ansible.module(INFO_MODULE)
     while connections(info).items() != wanted.items() and time.monotonic() < deadline:
@@ -133,23 +150,25 @@ def real_servers_text(server: dict[str, Any]) -> str:
 
 def summary(info: dict[str, Any]) -> str:
     versions = info["versions"]
-    return (
-        f"{len(info['virtual_servers'])} virtual servers, {len(info['sets'])} sets, {len(info['chains'])} chains, "
-        f"{len(info['addresses'])} addresses; IPVS {versions['ipvs']}, ipset {versions['ipset']}, "
-        f"iptables {versions['iptables']} ({versions['iptables_backend']})"
-    )
+    tools = [f"IPVS {versions['ipvs']}"] if versions["ipvs"] else []
+    tools += [f"ipset {versions['ipset']}", f"iptables {versions['iptables']} ({versions['iptables_backend']})"]
+    objects = ("virtual_servers", "sets", "chains", "addresses")
+    return "; ".join([", ".join(f"{len(info[name])} {name.replace('_', ' ')}" for name in objects), ", ".join(tools)])
 
 
-def demonstrate(screen: Screen) -> None:
+def demonstrate(screen: Screen, mode: str) -> None:
     with ExitStack() as stack:
-        screen.heading("One node", "examples/inventory")
-        node = start(screen, stack)
+        screen.heading("One node", f"examples/inventory, {mode} mode")
+        node = start(screen, stack, mode)
         first = play(screen, node)
         if first.changed == 0:
             screen.problem("the first run changed nothing")
         show_services(screen)
-        sent = show_traffic(screen, node.world)
-        show_counters(screen, node.ansible, sent)
+        sent = show_traffic(screen, node.world, mode)
+        if mode == "ipvs":
+            show_counters(screen, node.ansible, sent)
+        else:
+            show_chains(screen, node.ansible)
         screen.heading("Once more", "nothing is left to do")
         second = play(screen, node)
         if second.changed:
@@ -162,10 +181,14 @@ def interrupt(_number: int, _frame: object) -> NoReturn:
 
 def main() -> int:
     signal.signal(signal.SIGTERM, interrupt)
+    mode = sys.argv[1] if len(sys.argv) > 1 else MODES[0]
+    if mode not in MODES:
+        print(f"MODE={mode}: choose one of {', '.join(MODES)}", file=sys.stderr)
+        return 2
     screen = Screen()
     begin = time.monotonic()
     try:
-        demonstrate(screen)
+        demonstrate(screen, mode)
     except KeyboardInterrupt:
         screen.line("\ninterrupted; the node and its networks are gone")
         return 130

@@ -30,11 +30,16 @@ class Run(NamedTuple):
     seconds: float
 
 
-class Ansible:
-    """Ansible for one node. home: where it keeps what it keeps for a user."""
+# What the sample inventory says.
+SAMPLE_MODE = "ipvs"
 
-    def __init__(self, inventory: Path, node: str, home: Path) -> None:
+
+class Ansible:
+    """Ansible for one node, in one mode of the proxy. home: where it keeps what it keeps for a user."""
+
+    def __init__(self, inventory: Path, node: str, home: Path, mode: str) -> None:
         self._node = node
+        self._mode = mode
         self._inventory = ["-i", "examples/inventory", "-i", str(inventory)]
         self._environment = {
             **os.environ,
@@ -46,9 +51,14 @@ class Ansible:
             "ANSIBLE_DEPRECATION_WARNINGS": "0",
         }
 
+    @property
+    def variables(self) -> list[str]:
+        """Options that set what differs from the sample inventory."""
+        return [] if self._mode == SAMPLE_MODE else ["-e", f"kube_proxy_mode={self._mode}"]
+
     def play(self, playbook: str) -> Run:
         begin = time.monotonic()
-        output = self._run("ansible-playbook", *self._inventory, "--limit", self._node, playbook)
+        output = self._run("ansible-playbook", *self._inventory, "--limit", self._node, *self.variables, playbook)
         recap = re.search(rf"^{self._node} .*changed=(\d+) .*unreachable=0 .*failed=0 ", output, re.M)
         if not recap:
             raise AnsibleError(output)
