@@ -10,9 +10,10 @@ import os
 from typing import Any
 
 from ansible import constants
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.errors import InputError
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.fields import describe
 from ansible_collections.kubenode.proxy.plugins.plugin_utils import service_source
 
 MODULE = "kubenode.proxy.rule_set"
@@ -23,7 +24,7 @@ CONTROLLER_OPTIONS = ("services", "src", "query")
 class ActionModule(ActionBase):
     """See the module's documentation."""
 
-    TRANSFERS_FILES = True
+    # Not TRANSFERS_FILES: most runs send nothing, and are spared the temporary directory.
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -41,36 +42,45 @@ class ActionModule(ActionBase):
             arguments["checksum"] = data.checksum
         result.update(self._execute_module(MODULE, arguments, task_vars=task_vars))
         if data is not None and result.pop("service_data_missing", False):
-            remote = self._send(data.path)
-            result.update(self._execute_module(MODULE, {**arguments, "incoming": remote}, task_vars=task_vars))
-            result.pop("service_data_missing", None)
-        self._remove_tmp_path(self._connection._shell.tmpdir)
+            arguments["incoming"] = self._send(data.path)
+            result.update(self._execute_module(MODULE, arguments, task_vars=task_vars))
         return result
 
     def _service_data(self) -> service_source.CanonicalFile | None:
         """The canonical file of the task's ``services`` or ``src``; None where the node's own is to be used."""
         services, src, query = (self._task.args.get(name) for name in CONTROLLER_OPTIONS)
         cache = os.path.join(constants.config.get_config_value("ANSIBLE_HOME"), "kubenode.proxy")
+        if query is not None and not isinstance(query, str):
+            raise InputError([f"query: must be text, not {describe(query)}"])
         if services is not None and src is not None:
             raise InputError(["services and src exclude each other"])
+        if query and services is None and src is None:
+            raise InputError(["query: has no effect without services or src"])
         if services is not None:
             return service_source.from_value(services, query, cache)
         if src is not None:
-            return service_source.from_path(self._find(str(src)), query, cache)
+            return service_source.from_path(self._find(src), query, cache)
         return None
 
-    def _find(self, src: str) -> str:
-        if os.path.isabs(os.path.expanduser(src)):
-            return os.path.expanduser(src)
+    def _find(self, src: object) -> str:
+        """The path of a file or directory, looked for as the module copy does. Raises InputError."""
+        if not isinstance(src, str) or not src:
+            raise InputError([f"src: must be a path, not {describe(src)}"])
+        path = os.path.expanduser(src)
+        if os.path.isabs(path):
+            return path
         try:
-            return str(self._find_needle("files", src))
-        except AnsibleActionFail as error:
-            raise InputError([f"src: {error}"]) from error
-        except Exception as error:  # AnsibleError's subclass differs between releases of ansible-core
-            raise InputError([f"src: {error}"]) from error
+            return str(self._find_needle("files", path))
+        except AnsibleError as error:
+            # What follows the first lines speaks of files on the node.
+            searched, *_rest = str(error).partition(" on the Ansible Controller")
+            raise InputError([f"src: {' '.join(searched.split())}"]) from error
 
     def _send(self, path: str) -> str:
-        remote = self._connection._shell.join_path(self._connection._shell.tmpdir, "services.json")
+        shell = self._connection._shell
+        if not shell.tmpdir:
+            self._make_tmp_path()
+        remote = str(shell.join_path(shell.tmpdir, "services.json"))
         self._transfer_file(path, remote)
-        self._fixup_perms2((self._connection._shell.tmpdir, remote))
-        return str(remote)
+        self._fixup_perms2((shell.tmpdir, remote))
+        return remote

@@ -7,15 +7,19 @@
 Runs on the node (a guest of the lab) with nothing but Python: reads a job a line from standard input, as JSON, and
 writes a result a line to standard output. A job: {case, services (canonical), node, configuration}; a result: {case,
 files, second} or {case, error}.
+
+Other tests that converge in namespaces of a guest build on its parts.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
@@ -29,6 +33,9 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration
 
 from tests.conformance import dump
 from tests.lab.netns import Network
+
+Job = dict[str, Any]
+Result = dict[str, Any]
 
 NAMESPACE = "case"
 # Several workers may share a kernel.
@@ -50,30 +57,40 @@ def build_node() -> Network:
     return network
 
 
-def converge_twice(job: dict[str, Any]) -> dict[str, Any]:
-    """Converges this process' own view of the namespace, and again with a fresh look at the node."""
-    data = canonical.load(job["services"])
-    node = parse_node(job["node"])
+def converge(job: Job, backend: str, folder: str) -> list[dict[str, str]]:
+    """Moves this process into the namespace, and converges it with a fresh look at the node; the operations."""
     configuration = parse_configuration(job["configuration"])
+    access = NodeAccess(PREFIX + NAMESPACE, backend=backend, state_folder=folder)
+    desired = compile_rule_set(canonical.load(job["services"]), parse_node(job["node"]), configuration, access)
+    outcome = converge_rule_set(access, desired, configuration, Options(), check=False)
+    return [operation.report() for operation in outcome.operations]
+
+
+def converge_twice(job: Job) -> Result:
+    """What a conformance job asks for."""
     with tempfile.TemporaryDirectory() as folder:
-        operations = []
-        for _round in range(2):
-            access = NodeAccess(PREFIX + NAMESPACE, backend=job["backend"], state_folder=folder)
-            desired = compile_rule_set(data, node, configuration, access)
-            outcome = converge_rule_set(access, desired, configuration, Options(), check=False)
-            operations.append([operation.report() for operation in outcome.operations])
-    files = dump.DUMPS[configuration.mode](job["backend"])
-    return {"case": job["case"], "files": files, "second": operations[1]}
+        converge(job, job["backend"], folder)
+        second = converge(job, job["backend"], folder)
+    files = dump.DUMPS[job["configuration"]["mode"]](job["backend"])
+    return {"case": job["case"], "files": files, "second": second}
 
 
-def in_child(job: dict[str, Any]) -> dict[str, Any]:
-    """Entering a namespace is for good, so each case has a process of its own."""
+def on_fresh_node(work: Callable[[Job], Result], job: Job) -> Result:
+    """The result of the work in a namespace of its own. Entering one is for good, so each has a process of its own."""
+    network = build_node()
+    try:
+        return _in_child(work, job)
+    finally:
+        network.close()
+
+
+def _in_child(work: Callable[[Job], Result], job: Job) -> Result:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
         try:
-            result = converge_twice(job)
+            result = work(job)
         except Exception as error:
             lines = [] if "--brief" in sys.argv else traceback.format_exc().splitlines()
             result = {"case": job["case"], "error": "\n".join([f"{type(error).__name__}: {error}", *lines])}
@@ -87,14 +104,13 @@ def in_child(job: dict[str, Any]) -> dict[str, Any]:
     return json.loads(text) if text else {"case": job["case"], "error": "the process died"}
 
 
-def main() -> None:
+def serve(handle: Callable[[Job], Result]) -> None:
     """Serves jobs until standard input ends."""
+    # Loading it takes a second or more, so that is done once here, not in every child.
+    importlib.import_module("pyroute2")
     for line in sys.stdin:
-        network = build_node()
-        result = in_child(json.loads(line))
-        network.close()
-        print(json.dumps(result), flush=True)
+        print(json.dumps(handle(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    serve(lambda job: on_fresh_node(converge_twice, job))

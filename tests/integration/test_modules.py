@@ -83,7 +83,7 @@ class Target:
             env=dict(self._env),
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -23,7 +23,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration
 
 # Loaded once here, not in every child: half a second in a guest.
 with contextlib.suppress(ImportError):
-    import pyroute2  # noqa: F401
+    import pyroute2  # noqa: F401  # pylint: disable=unused-import
 
 
 def converge(

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from ..state.ipvs import VirtualServers as Servers
     from .node import NodeAccess
 
-LOCK_TIMEOUT = 60.0
 # Fields of Traffic that count up; the others are rates.
 COUNTERS = 5
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -63,21 +62,28 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     """Converges the virtual servers; sets counters to zero on request."""
     params = module.params
     check_arguments(params)
-    task, node = _task(module)
-    subsystem = ServersByPolicy(node.ipvs, task.ownership, params["drain"], params["real_servers_policy"] == "merge")
-    subsystems = {"virtual servers": subsystem}
-    if params["rule_set"]:
-        outcome = converge_recorded(node, subsystems, task.desired, task.recorded, LOCK_TIMEOUT, module.check_mode)
-    else:
-        outcome = converge(subsystems, task.desired, module.check_mode)
-    if module.check_mode:
-        outcome = outcome._replace(after=subsystem.expected(outcome))
-    resets = counters_to_reset(node, task.counted) if params["reset_counters"] else []
-    if not module.check_mode:
-        for operation in resets:
-            node.ipvs().zero(operation.payload)
+    node = access(module)
+    with node.lock(module.check_mode):
+        task = _task(module, node)
+        subsystem = ServersByPolicy(
+            node.ipvs, task.ownership, params["drain"], params["real_servers_policy"] == "merge"
+        )
+        outcome = _converge(module, node, subsystem, task)
+        resets = counters_to_reset(node, task.counted) if params["reset_counters"] else []
+        if not module.check_mode:
+            for operation in resets:
+                node.ipvs().zero(operation.payload)
     outcome = outcome._replace(operations=outcome.operations + resets)
     return {**result_of(module, outcome, node), "draining": subsystem.draining(task.desired)}
+
+
+def _converge(module: AnsibleModule, node: NodeAccess, subsystem: ServersByPolicy, task: Task) -> Outcome:
+    subsystems = {"virtual servers": subsystem}
+    if module.params["rule_set"]:
+        outcome = converge_recorded(node, subsystems, task.desired, task.recorded, module.check_mode)
+    else:
+        outcome = converge(subsystems, task.desired, module.check_mode)
+    return outcome._replace(after=subsystem.expected(outcome)) if module.check_mode else outcome
 
 
 def check_arguments(params: dict[str, Any]) -> None:
@@ -89,23 +95,20 @@ def check_arguments(params: dict[str, Any]) -> None:
         raise InputError(["only_owner: would remove every virtual server: say so with an empty list of services"])
 
 
-def _task(module: AnsibleModule) -> tuple[Task, NodeAccess]:
+def _task(module: AnsibleModule, node: NodeAccess) -> Task:
     params = module.params
+    recorded = node.recorded_virtual_servers()
     if params["rule_set"]:
-        node = access(module)
         servers = read_compiled(params["rule_set"]).virtual_servers
-        recorded = node.recorded_virtual_servers()
         ownership = ownership_of(recorded, params["only_owner"], ())
-        return Task(RuleSet.empty()._replace(virtual_servers=servers), ownership, recorded, servers), node
+        return Task(RuleSet.empty()._replace(virtual_servers=servers), ownership, recorded, servers)
     servers, absent = desired_servers(params)
-    node = access(module)
     ownership = Ownership(
         lambda *_: False, lambda *_: False, lambda _name: False, lambda key: params["only_owner"] or key in absent
     )
-    recorded = node.recorded_virtual_servers()
     named = servers or absent
     desired = RuleSet.empty()._replace(virtual_servers=servers)
-    return Task(desired, ownership, recorded, servers if named else recorded), node
+    return Task(desired, ownership, recorded, servers if named else recorded)
 
 
 class ServersByPolicy(VirtualServers):

@@ -106,7 +106,6 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         subsystems = {f"chains {family}": TablesOf(node, backend, family, families[family]) for family in backend.tools}
     tables = {family: tables[family] if family in backend.tools else {} for family in FAMILIES}
     outcome = converge(subsystems, RuleSet.empty()._replace(tables=tables), module.check_mode)
-    outcome = outcome._replace(before=_trimmed(outcome.before), after=_trimmed(outcome.after))
     return {**result_of(module, outcome, node), "backend": _kind(backend)}
 
 
@@ -217,20 +216,6 @@ class TablesOf(Chains):
 
     def read(self, desired: RuleSet) -> None:
         self._live = kernel_iptables.read(self._runner, self._backend, self._family, self._names)
-
-
-def _trimmed(rule_set: RuleSet) -> RuleSet:
-    """Without the built-in chains that hold no jump of ours: they say nothing."""
-    return rule_set._replace(
-        tables={
-            family: {table: kept for table, chains in tables.items() if (kept := _own(chains))}
-            for family, tables in rule_set.tables.items()
-        }
-    )
-
-
-def _own(chains: dict[str, Chain]) -> dict[str, Chain]:
-    return {name: chain for name, chain in chains.items() if chain.policy is None or chain.rules}
 
 
 def _kind(backend: Backend) -> str:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from ..kernel.command import Runner
 from ..kernel.conntrack import Conntrack
 from ..kernel.ipvs import IPVS
 from ..kernel.links import Links
+from ..kernel.lock import exclusive
 from ..kernel.namespace import enter
 from ..rules.facts import NodeFacts
 from ..rules.names import DEVICE
@@ -25,7 +27,7 @@ from ..state import ipvs as state_ipvs
 from . import subsystems
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from ..plan.operation import Ownership
     from ..state.ipvs import VirtualServerKey
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from .subsystems import Subsystem
 
 STATE_FOLDER = "/var/lib/kubenode-proxy"
+# Seconds to wait for another run.
+LOCK_TIMEOUT = 60.0
 
 
 class NodeAccess:
@@ -44,7 +48,7 @@ class NodeAccess:
     def __init__(self, netns: str | None = None, backend: str = "auto", state_folder: str = STATE_FOLDER) -> None:
         if netns:
             enter(netns)
-        self.lock_name = f"kubenode-proxy-{netns}" if netns else "kubenode-proxy"
+        self._lock_name = f"kubenode-proxy-{netns}" if netns else "kubenode-proxy"
         self.folder = os.path.join(state_folder, "netns", netns) if netns else state_folder
         self.runner = Runner()
         self.conntrack = Conntrack()
@@ -53,6 +57,15 @@ class NodeAccess:
         self._backend = backend
         # What a person should know of the node, though it is no error.
         self.warnings: list[str] = []
+
+    @contextlib.contextmanager
+    def lock(self, check: bool, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+        """Keeps other runs off this node's data plane for the length of a ``with`` block; a check run needs not.
+
+        ``timeout`` is in seconds. Raises KernelError where another run takes longer.
+        """
+        with contextlib.nullcontext() if check else exclusive(self._lock_name, timeout):
+            yield
 
     def ipvs(self) -> IPVS:
         """IPVS of the kernel. Raises KernelError where it is not loaded."""

@@ -13,7 +13,6 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..kernel import files
-from ..kernel.lock import exclusive
 from ..plan.operation import Operation, Ownership
 from ..rules import modes, names
 from ..rules.ipvs_sets import OWN_SETS
@@ -47,12 +46,10 @@ class Options(NamedTuple):
 
     ``only_owner``: every virtual server of the node counts as ours. ``drain``: protocols whose real servers are
     drained.
-    ``lock_timeout`` is in seconds.
     """
 
     only_owner: bool = False
     drain: Collection[str] = ("tcp",)
-    lock_timeout: float = 60.0
 
 
 def compile_rule_set(data: ServiceData, node: Node, configuration: ProxyConfiguration, access: NodeAccess) -> RuleSet:
@@ -66,11 +63,11 @@ def compile_rule_set(data: ServiceData, node: Node, configuration: ProxyConfigur
 def converge_rule_set(
     access: NodeAccess, desired: RuleSet, configuration: ProxyConfiguration, options: Options, check: bool
 ) -> Outcome:
-    """Converges the node's kernel. Raises KernelError."""
+    """Converges the node's kernel, for a caller that holds NodeAccess.lock. Raises KernelError."""
     recorded = access.recorded_virtual_servers()
     ownership = ownership_of(recorded, options.only_owner, configuration.exclude_cidrs)
     subsystems = access.subsystems(SUBSYSTEMS, ownership, desired, drain=options.drain)
-    return converge_recorded(access, subsystems, desired, recorded, options.lock_timeout, check)
+    return converge_recorded(access, subsystems, desired, recorded, check)
 
 
 def converge_recorded(
@@ -78,7 +75,6 @@ def converge_recorded(
     subsystems: Mapping[str, Subsystem],
     desired: RuleSet,
     recorded: frozenset[VirtualServerKey],
-    lock_timeout: float,
     check: bool,
 ) -> Outcome:
     """Converges subsystems, and records the virtual servers of ``desired`` as ours. Raises KernelError."""
@@ -89,9 +85,8 @@ def converge_recorded(
         # Whatever is made from here on is known as ours, even if this run is killed half-way.
         access.record_virtual_servers(recorded | set(desired.virtual_servers))
 
-    with exclusive(access.lock_name, lock_timeout):
-        outcome = converge(subsystems, desired, check=False, before_write=record_both)
-        access.record_virtual_servers(desired.virtual_servers)
+    outcome = converge(subsystems, desired, check=False, before_write=record_both)
+    access.record_virtual_servers(desired.virtual_servers)
     return outcome
 
 

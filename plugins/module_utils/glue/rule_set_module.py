@@ -19,6 +19,9 @@ from .rule_set import Options, compile_rule_set, converge_rule_set, default_path
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+    from ..model.node import Node, ProxyConfiguration
+    from .node import NodeAccess
+
 PROTOCOLS = ["tcp", "udp", "sctp"]
 ARGUMENT_SPEC: dict[str, Any] = {
     "services": {"type": "raw"},
@@ -50,6 +53,14 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     given = {name: value for name, value in params["configuration"].items() if value not in (None, "")}
     configuration = parse_configuration(given, params["kube_proxy_configuration"])
     here = access(module)
+    with here.lock(module.check_mode, params["lock_timeout"]):
+        return _compile_and_converge(module, here, node, configuration)
+
+
+def _compile_and_converge(
+    module: AnsibleModule, here: NodeAccess, node: Node, configuration: ProxyConfiguration
+) -> dict[str, Any]:
+    params = module.params
     found = service_data.load(here.folder, params["checksum"], params["incoming"])
     if found is None:
         return {"changed": False, "service_data_missing": True}
@@ -57,7 +68,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     path = params["path"] or default_path(here)
     result: dict[str, Any] = {"changed": False}
     if params["state"] == "converged":
-        options = Options(params["only_owner"], params["drain"], params["lock_timeout"])
+        options = Options(params["only_owner"], params["drain"])
         outcome = converge_rule_set(here, desired, configuration, options, module.check_mode)
         result = result_of(module, outcome, here)
     # Last, so that the files say what the node was brought to, and a run that fails leaves them.

@@ -158,17 +158,19 @@ class Chains:
         return onto._replace(tables={**onto.tables, self._family: self._own()})
 
     def _own(self) -> Tables:
+        """Our chains, and the built-in ones that hold jumps of ours: the others say nothing."""
         found: Tables = {}
         for table, chains in self._live.items():
-            own = {}
-            for name, chain in chains.items():
-                if chain.policy is None and self._ownership.chains(table, name):
-                    own[name] = chain
-                elif chain.policy is not None:
-                    jumps = tuple(r for r in chain.rules if self._ownership.jumps(table, name, target(r)))
-                    own[name] = Chain("ACCEPT", jumps)
-            found[table] = own
+            own = {name: kept for name, chain in chains.items() if (kept := self._kept(table, name, chain))}
+            if own:
+                found[table] = own
         return found
+
+    def _kept(self, table: str, name: str, chain: Chain) -> Chain | None:
+        if chain.policy is None:
+            return chain if self._ownership.chains(table, name) else None
+        jumps = tuple(rule for rule in chain.rules if self._ownership.jumps(table, name, target(rule)))
+        return Chain("ACCEPT", jumps) if jumps else None
 
 
 class VirtualServers:

@@ -6,9 +6,10 @@
 # Do not use this from other collections or standalone plugins/modules!
 """Large changes of the nft back end, in stages that are each a restore of their own.
 
-``iptables-nft-restore --noflush`` takes time with the square of the chains that one input declares. In stages it is linear,
-and safe for traffic: a chain is written after those that it jumps to, so what is not complete is not reached yet, and each
-stage is atomic. What is to go is emptied before it is deleted, as the kernel keeps a chain that a rule jumps to.
+``iptables-nft-restore --noflush`` takes time with the square of the chains that one input declares. In stages it is
+linear, and safe for traffic: a chain is written after those that it jumps to, so what is not complete is not reached
+yet, and each stage is atomic. What is to go is emptied before it is deleted, as the kernel keeps a chain that a rule
+jumps to.
 """
 
 from __future__ import annotations

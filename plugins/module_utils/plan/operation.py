@@ -23,8 +23,8 @@ class Operation(NamedTuple):
 
     ``verb`` is add, change or remove; ``kind`` is ``set``, ``member``, ``chain``, ``jump``, ``virtual server``, ``real
     server``,
-    ``address``, ``link``, ``sysctl``, ``ipvs timeouts``, ``kernel module`` or ``flow``; ``name`` says which one;
-    ``reason`` why.
+    ``address``, ``link``, ``sysctl``, ``ipvs timeouts``, ``kernel module`` or ``flow``, ``accounting object``,
+    ``file`` or ``counters``; ``name`` says which one; ``reason`` why.
     ``payload`` is what the kernel room of that kind needs, and is not reported.
     """
 
@@ -43,8 +43,9 @@ class Ownership(NamedTuple):
     """Which live objects a plan may touch. Everything else is foreign and never enters a plan.
 
     ``chains(table, name)``, ``jumps(table, built_in_chain, target)``, ``sets(name)`` and ``virtual_servers(key)``
-    answer for live objects that are not in the desired state; what is desired is ours by definition. ``shared_chains(table, name)`` are user-defined
-    chains into which others write too: as in built-in chains, only the desired rules are ours there.
+    answer for live objects that are not in the desired state; what is desired is ours by definition.
+    ``shared_chains(table, name)`` are user-defined chains into which others write too: as in built-in chains, only the
+    desired rules are ours there.
     """
 
     chains: Callable[[str, str], bool]

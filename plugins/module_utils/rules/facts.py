@@ -34,6 +34,14 @@ class NodeFacts(NamedTuple):
     conntrack_liberal: bool = False
     accounting: bool = False
 
+    def local_addresses(self, family: str) -> list[str]:
+        """The node's addresses of one family, without those that are bound for services.
+
+        Were these to count, the rules would depend on what an earlier run has bound. kube-proxy's first sync does
+        without them too, as nothing is bound by then.
+        """
+        return [local.address for local in self.addresses if local.family == family and local.interface != DEVICE]
+
     def node_addresses(self) -> tuple[str, ...]:
         """The first global address of each family: the node's own IPs where nobody names them."""
         found: dict[str, str] = {}
@@ -44,20 +52,17 @@ class NodeFacts(NamedTuple):
         return tuple(found.values())
 
 
-def node_port_addresses(
-    node: Node, configuration: ProxyConfiguration, facts: NodeFacts, family: str, device: str
-) -> list[str]:
+def node_port_addresses(node: Node, configuration: ProxyConfiguration, facts: NodeFacts, family: str) -> list[str]:
     """Addresses of the node on which IPVS answers for node ports, sorted (data-plane 1.1.8, 1.13).
 
-    Without a choice, or with a zero network among the choices: all but loopback, IPv6 link-local and those of
-    ``device``.
+    Without a choice, or with a zero network among the choices: all but loopback and IPv6 link-local.
     """
-    local = [a for a in facts.addresses if a.family == family]
+    local = facts.local_addresses(family)
     networks = node_port_networks(node, configuration, family)
     if networks is None:
-        found = {a.address for a in local if a.interface != device and not _is_link_local_v6(a.address)}
+        found = {address for address in local if not _is_link_local_v6(address)}
     else:
-        found = {a.address for a in local if any(ip_address(a.address) in network for network in networks)}
+        found = {address for address in local if any(ip_address(address) in network for network in networks)}
     return sorted(address for address in found if not ip_address(address).is_loopback)
 
 
@@ -66,8 +71,8 @@ def node_port_networks(
 ) -> list[IPv4Network | IPv6Network] | None:
     """Networks of one family whose addresses serve node ports; None for all addresses (data-plane 1.1.8).
 
-    A choice that names no network of a family leaves that family open, and so does ``primary`` on a node that has no address
-    of the family.
+    A choice that names no network of a family leaves that family open, and so does ``primary`` on a node that has no
+    address of the family.
     """
     wanted = configuration.node_port_addresses
     if wanted == ("primary",):

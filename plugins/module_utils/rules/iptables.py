@@ -98,9 +98,9 @@ class _Family:
         """Addresses of this node on which a node port may be reached."""
         networks = node_port_networks(self.node, self.configuration, self.family)
         return [
-            a.address
-            for a in self.facts.addresses
-            if a.family == self.family and (networks is None or any(ip_address(a.address) in n for n in networks))
+            address
+            for address in self.facts.local_addresses(self.family)
+            if networks is None or any(ip_address(address) in network for network in networks)
         ]
 
 

@@ -118,6 +118,6 @@ def _to_node_ports(family: str, node: Node, configuration: ProxyConfiguration, f
         guard = "" if localhost else f"! -d {loopback} "
         return [f"{guard}{text} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"]
     length = 128 if family == "ipv6" else 32
-    addresses = [ip_address(a.address) for a in facts.addresses if a.family == family]
+    addresses = [ip_address(address) for address in facts.local_addresses(family)]
     found = {a for a in addresses if any(a in network for network in networks) and (localhost or not a.is_loopback)}
     return [f"-d {address}/{length} {text} -j KUBE-NODEPORTS" for address in sorted(found, key=str)]

@@ -39,8 +39,8 @@ class _Family:
         self.configuration = configuration
         self.version = VERSIONS[configuration.version]
         self.node_ip = ip_address(node_ip(node, configuration, family))
-        self.node_port_ips = node_port_addresses(node, configuration, facts, family, DEVICE)
-        self.elsewhere = {a.address for a in facts.addresses if a.interface != DEVICE}
+        self.node_port_ips = node_port_addresses(node, configuration, facts, family)
+        self.elsewhere = set(facts.local_addresses(family))
         self.members: dict[str, dict[str, str]] = {key: {} for key in SETS}
         self.servers: dict[VirtualServerKey, VirtualServer] = {}
         self.addresses: set[str] = set()
@@ -98,7 +98,8 @@ class _Family:
             return
         self._member("KUBE-LOAD-BALANCER-FW", entry)
         for source in ranges:
-            self._member("KUBE-LOAD-BALANCER-SOURCE-CIDR", f"{entry},{_bare(source)}")
+            for network in _held(source):
+                self._member("KUBE-LOAD-BALANCER-SOURCE-CIDR", f"{entry},{network}")
         if any(self.node_ip in ip_network(source) for source in ranges):
             self._member("KUBE-LOAD-BALANCER-SOURCE-IP", f"{entry},{address}")
         else:
@@ -166,7 +167,9 @@ def _options(definition: SetDefinition, family: str) -> tuple[tuple[str, str], .
     return (("family", "inet6" if family == "ipv6" else "inet"), ("hashsize", "1024"), ("maxelem", "65536"))
 
 
-def _bare(network: str) -> str:
-    """ipset stores and lists a network of one address without its prefix length."""
+def _held(network: str) -> list[str]:
+    """A network as ipset holds it: one address without its prefix length, and everything as two halves."""
     address, _slash, length = network.partition("/")
-    return address if length == ("128" if ":" in address else "32") else network
+    if length == "0":
+        return [str(half) for half in ip_network(network).subnets()]
+    return [address if length == ("128" if ":" in address else "32") else network]

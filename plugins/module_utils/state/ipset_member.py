@@ -86,7 +86,7 @@ def _parse_networks(text: str, family: str) -> list[IPv4Network | IPv6Network]:
         first, dash, last = text.partition("-")
         if dash:
             networks: list[IPv4Network | IPv6Network] = list(
-                summarize_address_range(ip_address(first), ip_address(last))  # type: ignore[type-var]
+                summarize_address_range(ip_address(first), ip_address(last))
             )
         else:
             networks = [ip_network(text, strict=False)]

@@ -298,7 +298,7 @@ def ip_vs(monkeypatch: pytest.MonkeyPatch) -> None:
 def check_run(
     fake: FakeIPVS, desired: str, merge: bool = False
 ) -> tuple[Outcome, ipvs_service.ServersByPolicy, RuleSet]:
-    owns_none = Ownership(lambda *_: False, lambda *_: False, lambda _name: False, lambda _key: False)
+    owns_none = Ownership(lambda *_names: False, lambda *_names: False, lambda _name: False, lambda _key: False)
     subsystem = ipvs_service.ServersByPolicy(fake.ipvs, owns_none, ("tcp",), merge)
     wanted = RuleSet.empty()._replace(virtual_servers=parse(desired))
     outcome = converge({"virtual servers": subsystem}, wanted, check=True)
@@ -309,29 +309,29 @@ ONE_OF_TWO = "-A -t 10.96.0.1:80 -s wrr\n-a -t 10.96.0.1:80 -r 10.244.0.2:80 -m 
 
 
 def test_exact_removes_a_real_server_and_merge_leaves_it() -> None:
-    exact, _, after = check_run(FakeIPVS(parse(LIVE)), ONE_OF_TWO)
+    exact, _subsystem, after = check_run(FakeIPVS(parse(LIVE)), ONE_OF_TWO)
     assert [o.name for o in exact.operations if o.verb == "remove"] == ["tcp 10.96.0.1:80 -> 10.244.0.1:80"]
     assert after.virtual_servers == parse(ONE_OF_TWO)
-    merged, _, after = check_run(FakeIPVS(parse(LIVE)), ONE_OF_TWO, merge=True)
+    merged, _subsystem, after = check_run(FakeIPVS(parse(LIVE)), ONE_OF_TWO, merge=True)
     assert [o.verb for o in merged.operations] == ["change", "change"]
     assert after.virtual_servers[WEB_KEY].scheduler == "wrr"
     assert after.virtual_servers[WEB_KEY].real_servers == {FIRST: RealServer(), SECOND: RealServer(weight=5)}
 
 
 def test_merge_makes_a_virtual_server_that_is_not_there() -> None:
-    _, _, after = check_run(FakeIPVS({}), ONE_OF_TWO, merge=True)
+    _outcome, _subsystem, after = check_run(FakeIPVS({}), ONE_OF_TWO, merge=True)
     assert after.virtual_servers == parse(ONE_OF_TWO)
 
 
 def test_a_draining_real_server_is_expected_to_stay() -> None:
     busy = {(WEB_KEY, FIRST): RealServerStatistics(3, 1)}
-    _, _, after = check_run(FakeIPVS(parse(LIVE), busy), ONE_OF_TWO)
+    _outcome, _subsystem, after = check_run(FakeIPVS(parse(LIVE), busy), ONE_OF_TWO)
     assert after.virtual_servers[WEB_KEY].real_servers[FIRST].weight == 0
 
 
 def test_what_drains_is_reported_with_its_connections() -> None:
     live = parse(LIVE.replace("10.244.0.1:80 -m -w 1", "10.244.0.1:80 -m -w 0"))
-    outcome, subsystem, _ = check_run(FakeIPVS(live, {(WEB_KEY, FIRST): RealServerStatistics(3, 1)}), ONE_OF_TWO)
+    outcome, subsystem, _after = check_run(FakeIPVS(live, {(WEB_KEY, FIRST): RealServerStatistics(3, 1)}), ONE_OF_TWO)
     assert not [o for o in outcome.operations if "10.244.0.1:80" in o.name]
     assert subsystem.draining(RuleSet.empty()._replace(virtual_servers=parse(ONE_OF_TWO))) == [
         {"virtual_server": "tcp 10.96.0.1:80", "real_server": "10.244.0.1:80", "connections": 4}
@@ -356,7 +356,7 @@ def test_only_counters_that_are_not_zero_are_reset() -> None:
 
 
 def test_a_virtual_server_is_the_default_of_a_tunnel() -> None:
-    servers, _ = ipvs_arguments.desired_servers(params(**WEB, real_servers=[{**POD, **TUNNEL, "tunnel": {}}]))
+    servers, _absent = ipvs_arguments.desired_servers(params(**WEB, real_servers=[{**POD, **TUNNEL, "tunnel": {}}]))
     assert servers == {
         WEB_KEY: VirtualServer("rr", (), 0, 0, {FIRST: RealServer("tunnel", 1, 0, 0, Tunnel())}),
     }

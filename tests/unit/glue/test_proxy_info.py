@@ -85,7 +85,7 @@ create x hash:net family inet6
 
 
 def test_members_of_sets_are_counted_and_listed_on_request() -> None:
-    found, _ = proxy_info.sets(node(ipset=SETS), members=False)
+    found, _notes = proxy_info.sets(node(ipset=SETS), members=False)
     assert found[0] == {
         "name": "KUBE-CLUSTER-IP",
         "type": "hash:ip",
