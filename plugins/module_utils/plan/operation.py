@@ -22,8 +22,7 @@ class Operation(NamedTuple):
     """One change of one object.
 
     ``verb`` is add, change or remove; ``kind`` is ``set``, ``member``, ``chain``, ``jump``, ``virtual server``, ``real
-    server``,
-    ``address``, ``link``, ``sysctl``, ``ipvs timeouts``, ``kernel module`` or ``flow``, ``accounting object``,
+    server``, ``address``, ``link``, ``sysctl``, ``ipvs timeouts``, ``kernel module``, ``flow``, ``accounting object``,
     ``file`` or ``counters``; ``name`` says which one; ``reason`` why.
     ``payload`` is what the kernel room of that kind needs, and is not reported.
     """
