@@ -84,12 +84,12 @@ def judge() -> Any:
     return module
 
 
-def rendered(recording: Recording) -> RuleSet:
+def rendered(recording: Recording, facts: NodeFacts = FACTS) -> RuleSet:
     document = yaml.safe_load((RECORDINGS / recording.case / "input.yaml").read_text())
     variables = parse_kube_proxy_configuration(document.get("config") or {}, recording.mode)
     chosen = {"mode": recording.mode, "version": recording.version, "canary_chains": True}
     configuration = parse_configuration({**variables, **CONNTRACK_LEFT_ALONE, **chosen})
-    return render(kubernetes.parse(document["objects"]), parse_node(document["node"]), configuration, FACTS)
+    return render(kubernetes.parse(document["objects"]), parse_node(document["node"]), configuration, facts)
 
 
 @pytest.mark.skipif(not CASES, reason="no recordings beside this checkout")
@@ -110,6 +110,24 @@ def test_rule_set_equals_recording(recording: Recording, tmp_path: Path) -> None
     live = dict(line.split(" = ") for line in recording.text("sysctl").splitlines())
     assert {name: live[name] for name in rule_set.sysctls} == rule_set.sysctls
     assert rule_set.sysctls.get("net.ipv4.conf.all.route_localnet", "0") == live["net.ipv4.conf.all.route_localnet"]
+
+
+@pytest.mark.skipif(not CASES, reason="no recordings beside this checkout")
+@pytest.mark.parametrize("recording", [r for r in CASES if r[1:] == ("1.36", "iptables")], ids=lambda r: r.case)
+def test_a_kernel_without_nfacct_gets_the_rules_without_counters(recording: Recording) -> None:
+    counted, plain = rendered(recording), rendered(recording, FACTS._replace(accounting=False))
+    assert counted.accounting_objects
+    assert not plain.accounting_objects
+    for family, tables in counted.tables.items():
+        for table, chains in tables.items():
+            for name, chain in chains.items():
+                assert plain.tables[family][table][name].rules == without_counters(chain.rules)
+
+
+def without_counters(rules: tuple[str, ...]) -> tuple[str, ...]:
+    """A rule that only counts goes, one that counts on its way stays without the counter."""
+    kept = (rule for rule in rules if "localhost_nps_accepted_pkts" not in rule)
+    return tuple(rule.replace("-m nfacct --nfacct-name  ct_state_invalid_dropped_pkts ", "") for rule in kept)
 
 
 def in_order_of_ipset(text: str) -> str:
