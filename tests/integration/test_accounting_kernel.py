@@ -65,7 +65,7 @@ def objects_come_and_go(netns: str) -> None:
     assert objects.read() == frozenset()
     assert change(objects, {"a", "b", FOREIGN}, set()) == 3
     assert change(objects, {"a"}, {"a", "b"}) == 1
-    assert objects.read() == {"a", FOREIGN}
+    assert objects.read() == frozenset({"a", FOREIGN})
     assert change(objects, {"a"}, {"a", "b"}) == 0
 
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,8 +19,46 @@ if TYPE_CHECKING:
 
     from ..state.ipset import IPSet
 
-# What ipset prints of a member that is counted down or up by the kernel.
-STATISTICS = re.compile(r"\b(timeout|packets|bytes) \d+ ?")
+# What ipset prints of a member that is counted down or up by the kernel; a comment is none of it.
+STATISTICS = re.compile(r'("[^"]*")|\b(?:timeout|packets|bytes) \d+ ?')
+# Sets of such a name stand in for another while that is replaced.
+TEMPORARY_PREFIX = "kubenode-proxy-"
+
+
+def temporary_name(name: str) -> str:
+    """The name of the set that stands in for another: 31 characters, the most that the kernel takes."""
+    return TEMPORARY_PREFIX + hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+class Replacement(NamedTuple):
+    """A live set and the one of another definition that is to take its place, as the payload of an operation.
+
+    ``leftover`` tells that there is a set of the temporary name, from a run that was ended half-way.
+    """
+
+    live: IPSet
+    wanted: IPSet
+    leftover: bool = False
+
+    @property
+    def temporary(self) -> IPSet:
+        """The wanted set under its temporary name."""
+        return self.wanted._replace(name=temporary_name(self.wanted.name))
+
+    @property
+    def swappable(self) -> bool:
+        """Whether the kernel exchanges the two under their names, whatever refers to them."""
+        return (self.live.type, self.live.family) == (self.wanted.type, self.wanted.family)
+
+
+class Leftover(NamedTuple):
+    """A set that a run which was ended half-way left, as the payload of an operation.
+
+    ``stands_for`` is the set that its rules should name again, "" where that is not there.
+    """
+
+    name: str
+    stands_for: str
 
 
 class Member(NamedTuple):
@@ -42,36 +81,63 @@ def plan(
     desired are removed; all others are left alone.
     """
     operations: list[Operation] = []
-    for name, wanted in desired.items():
+    # A set of sets names others, so it comes after them.
+    for name, wanted in sorted(desired.items(), key=lambda item: item[1].type == "list:set"):
         live = actual.get(name)
         if live is None:
             operations.append(Operation(ADD, "set", name, f"missing, with {len(wanted.members)} members", wanted))
         elif live.definition != wanted.definition:
-            operations.append(Operation(CHANGE, "set", name, _difference(live, wanted), _merged(live, wanted, exact)))
+            payload = Replacement(live, _merged(live, wanted, exact), temporary_name(name) in actual)
+            operations.append(Operation(CHANGE, "set", name, _difference(live, wanted), payload))
         else:
             operations += _plan_members(live, wanted, exact)
     stale = [name for name in actual if name not in desired and owns(name)]
-    # A set of sets holds references to others, so it goes first.
+    # For the same reason it goes before them.
     stale.sort(key=lambda name: (actual[name].type != "list:set", name))
     operations += [Operation(REMOVE, "set", name, "not in the desired state", actual[name]) for name in stale]
+    return operations + _plan_leftovers(actual, desired)
+
+
+def _plan_leftovers(actual: Mapping[str, IPSet], desired: Mapping[str, IPSet]) -> list[Operation]:
+    """Removes what stands in for a set at hand, unless that is replaced now: then it makes way by itself."""
+    if not any(name.startswith(TEMPORARY_PREFIX) for name in actual):
+        return []
+    operations = []
+    for name in sorted({*actual, *desired}):
+        live, wanted, temporary = actual.get(name), desired.get(name), temporary_name(name)
+        replaced = live and wanted and live.definition != wanted.definition
+        if temporary in actual and not replaced:
+            reason = f"stood in for {name} in a run that was ended"
+            operations.append(Operation(REMOVE, "set", temporary, reason, Leftover(temporary, name if wanted else "")))
     return operations
 
 
 def _plan_members(live: IPSet, wanted: IPSet, exact: bool) -> list[Operation]:
     if live.members == wanted.members:
         return []
+    # Where another entry takes the place of one, to delete that one would delete the new one as well.
+    places = {_place(live, entry): entry for entry in live.members}
     operations = []
     for entry, options in wanted.members.items():
-        found = live.members.get(entry)
+        found = places.pop(_place(wanted, entry), None)
         if found is None:
             operations.append(_member(ADD, wanted, entry, options, "missing"))
-        elif found != options and _identity(found) != _identity(options):
-            reason = f"has {found or 'no options'!r}, not {options or 'none'!r}"
+            continue
+        has = live.members[found]
+        if found != entry:
+            operations.append(_member(CHANGE, wanted, entry, options, f"is {found}"))
+        elif has != options and _identity(has) != _identity(options):
+            reason = f"has {has or 'no options'!r}, not {options or 'none'!r}"
             operations.append(_member(CHANGE, wanted, entry, options, reason))
     if exact:
-        extra = [entry for entry in live.members if entry not in wanted.members]
+        extra = places.values()
         operations += [_member(REMOVE, live, entry, live.members[entry], "not in the desired state") for entry in extra]
     return operations
+
+
+def _place(ip_set: IPSet, entry: str) -> str:
+    """What the kernel knows a member by."""
+    return entry.partition(",")[0] if ip_set.type == "bitmap:ip,mac" else entry
 
 
 def _member(verb: str, ip_set: IPSet, entry: str, options: str, reason: str) -> Operation:
@@ -79,7 +145,7 @@ def _member(verb: str, ip_set: IPSet, entry: str, options: str, reason: str) -> 
 
 
 def _identity(options: str) -> str:
-    return STATISTICS.sub("", options).strip()
+    return STATISTICS.sub(lambda found: found.group(1) or "", options).strip()
 
 
 def _difference(live: IPSet, wanted: IPSet) -> str:
@@ -90,7 +156,7 @@ def _difference(live: IPSet, wanted: IPSet) -> str:
 
 
 def _merged(live: IPSet, wanted: IPSet, exact: bool) -> IPSet:
-    """What takes the place of a set of another definition; members of the old one stay only if its type is the same."""
-    if exact or live.type != wanted.type:
+    """What takes the place of a set of another definition; live members stay only where the type does."""
+    if exact or not Replacement(live, wanted).swappable:
         return wanted
     return wanted._replace(members={**live.members, **wanted.members})
