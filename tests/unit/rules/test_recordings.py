@@ -21,8 +21,9 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import NodeFacts
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.modes import render
 from ansible_collections.kubenode.proxy.plugins.module_utils.state import ipset, iptables, ipvs
-from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import LocalAddress
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
+
+from tests import clusters
 
 SHARED = Path(__file__).parents[3].parent / "shared"
 RECORDINGS = SHARED / "recordings"
@@ -50,22 +51,8 @@ CASES = sorted(
     for path in RECORDINGS.glob(f"*/v*/{mode}/sysctl")
 )
 
-# The node of the recordings: lo, eth0 and eth1 as recordings/README.md lists them.
-FACTS = NodeFacts(
-    kernel=(6, 1),
-    addresses=(
-        LocalAddress("lo", "127.0.0.1", 8),
-        LocalAddress("lo", "::1", 128),
-        LocalAddress("eth0", "192.168.100.11", 24),
-        LocalAddress("eth0", "fd00:100::11", 64),
-        LocalAddress("eth0", "fe80::1", 64),
-        LocalAddress("eth1", "10.200.0.11", 24),
-        LocalAddress("eth1", "fe80::2", 64),
-    ),
-    # The kernel of the recordings has nfacct.
-    accounting=True,
-)
-
+# The kernel of the recordings has nfacct.
+FACTS = clusters.FACTS._replace(accounting=True)
 # recordings/README.md: kube-proxy was told to leave these alone.
 CONNTRACK_LEFT_ALONE = {
     "conntrack_max_per_core": 0,
