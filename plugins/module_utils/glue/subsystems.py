@@ -108,7 +108,7 @@ class Timeouts(_Unverified):
         return onto._replace(ipvs_timeouts=self._live)
 
 
-class Sets(_Unverified):
+class Sets:
     """IP sets. ``exact`` removes members that are not desired."""
 
     def __init__(self, runner: Runner, ownership: Ownership, exact: bool = True) -> None:
@@ -123,6 +123,9 @@ class Sets(_Unverified):
 
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_ipset.plan(self._live, desired.sets, self._ownership.sets, self._exact)
+
+    def verify(self, operations: list[Operation]) -> None:
+        kernel_ipset.verify(self._runner, operations)
 
     def apply(self, operations: list[Operation]) -> None:
         kernel_ipset.apply(self._runner, operations)

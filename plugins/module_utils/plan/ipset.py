@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # What ipset prints of a member that is counted down or up by the kernel; a comment is none of it.
 STATISTICS = re.compile(r'("[^"]*")|\b(?:timeout|packets|bytes) \d+ ?')
+UNTOLD = frozenset({"forceadd"})
 # Sets of such a name stand in for another while that is replaced.
 TEMPORARY_PREFIX = "kubenode-proxy-"
 
@@ -86,7 +87,7 @@ def plan(
         live = actual.get(name)
         if live is None:
             operations.append(Operation(ADD, "set", name, f"missing, with {len(wanted.members)} members", wanted))
-        elif live.definition != wanted.definition:
+        elif _comparable(live) != _comparable(wanted):
             payload = Replacement(live, _merged(live, wanted, exact), temporary_name(name) in actual)
             operations.append(Operation(CHANGE, "set", name, _difference(live, wanted), payload))
         else:
@@ -105,7 +106,7 @@ def _plan_leftovers(actual: Mapping[str, IPSet], desired: Mapping[str, IPSet]) -
     operations = []
     for name in sorted({*actual, *desired}):
         live, wanted, temporary = actual.get(name), desired.get(name), temporary_name(name)
-        replaced = live and wanted and live.definition != wanted.definition
+        replaced = live and wanted and _comparable(live) != _comparable(wanted)
         if temporary in actual and not replaced:
             reason = f"stood in for {name} in a run that was ended"
             operations.append(Operation(REMOVE, "set", temporary, reason, Leftover(temporary, name if wanted else "")))
@@ -148,9 +149,15 @@ def _identity(options: str) -> str:
     return STATISTICS.sub(lambda found: found.group(1) or "", options).strip()
 
 
+def _comparable(ip_set: IPSet) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Type and create options, but for those of which ipset does not tell whether a set has them."""
+    set_type, options = ip_set.definition
+    return set_type, tuple(pair for pair in options if pair[0] not in UNTOLD)
+
+
 def _difference(live: IPSet, wanted: IPSet) -> str:
     before, after = (
-        f"{t} {' '.join(' '.join(pair).strip() for pair in o)}" for t, o in (live.definition, wanted.definition)
+        f"{t} {' '.join(' '.join(pair).strip() for pair in o)}" for t, o in (_comparable(live), _comparable(wanted))
     )
     return f"is {before}, not {after}"
 

@@ -19,8 +19,8 @@ FAMILY_VERSION = {"inet": 4, "inet6": 6}
 # One entry that expands to more is a mistake more often than a wish.
 MAX_EXPANSION = 65536
 MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$", re.IGNORECASE)
-# The only type whose networks may have the prefix length zero.
-ZERO_CIDR_TYPES = frozenset({"hash:net,iface"})
+# The types whose networks may have the prefix length zero.
+ZERO_CIDR_TYPES = frozenset({"hash:net,iface", "hash:net,port,net"})
 # Protocols that ipset prints by another name than /etc/protocols' number.
 PROTOCOL_NAMES = {"6": "tcp", "17": "udp", "132": "sctp", "1": "icmp", "58": "icmpv6", "136": "udplite"}
 

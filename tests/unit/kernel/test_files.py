@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files that the collection keeps on a node: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import files
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = str(tmp_path / "deep" / "er" / "file")
+    files.write_text(path, "text ü\n")
+    assert files.read_text(path) == "text ü\n"
+
+
+def test_a_missing_file_has_no_text(tmp_path: Path) -> None:
+    assert files.read_text(str(tmp_path / "none")) is None
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(KernelError, match=rf"^cannot read {path}: "):
+        files.read_text(str(path))
+    with pytest.raises(KernelError, match=rf"^cannot read {tmp_path}: .*Is a directory"):
+        files.read_text(str(tmp_path))
+
+
+@pytest.mark.parametrize(("options", "mode"), [({}, 0o644), ({"mode": 0o600}, 0o600)])
+def test_the_mode_does_not_depend_on_the_umask_or_the_old_file(
+    tmp_path: Path, options: dict[str, int], mode: int
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    path.chmod(0o777)
+    old_mask = os.umask(0o077)
+    try:
+        files.write_text(str(path), "new", **options)
+    finally:
+        os.umask(old_mask)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_readers_see_the_old_file_or_the_new(tmp_path: Path) -> None:
+    """A reader that has the old file open still reads all of it: the new one is another file."""
+    path = tmp_path / "file"
+    files.write_text(str(path), "old")
+    with path.open() as reader:
+        files.write_text(str(path), "new")
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("failing", ["fsync", "chmod", "replace"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    files.write_text(str(path), "old")
+
+    def fail(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(KernelError, match=rf"^cannot write {path}: No space left on device$"):
+        files.write_text(str(path), "new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    assert path.read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KernelError, match=r"^cannot write .*/file/deeper/file: "):
+        files.write_text(str(tmp_path / "file" / "deeper" / "file"), "text")
+
+
+def test_what_is_removed_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("text")
+    files.remove(str(path))
+    files.remove(str(path))
+    assert not path.exists()
+    with pytest.raises(KernelError, match=rf"^cannot remove {tmp_path}: "):
+        files.remove(str(tmp_path))
