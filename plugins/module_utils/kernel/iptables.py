@@ -154,7 +154,9 @@ def _apply_in_stages(runner: Runner, tool: Tool, parts: list[list[Operation]]) -
         try:
             _restore(runner, tool, restore_input(part))
         except KernelError as error:
-            raise KernelError(f"{error}. That was stage {number + 1} of {len(parts)}; those before it are written") from error
+            raise KernelError(
+                f"{error}. That was stage {number + 1} of {len(parts)}; those before it are written"
+            ) from error
 
 
 def restore_input(operations: Iterable[Operation]) -> str:
