@@ -96,8 +96,10 @@ class NodeAccess:
             # Without the tool there is nothing of ours to remove.
             elif name == "sets" and (desired.sets or self.runner.find("ipset")):
                 found[name] = subsystems.Sets(self.runner, ownership, exact)
-            elif name == "chains":
+            elif name == "chains" and (any(desired.tables.values()) or self.runner.find("iptables")):
                 found.update(self._chains(ownership))
+            elif name == "nftables" and (desired.nftables or self.runner.find("nft")):
+                found[name] = subsystems.NftablesTables(self.runner, ownership)
             elif name == "virtual servers":
                 found[name] = subsystems.VirtualServers(self.ipvs, ownership, drain)
             elif name == "flows":

@@ -36,6 +36,7 @@ SUBSYSTEMS = (
     "accounting objects",
     "sets",
     "chains",
+    "nftables",
     "virtual servers",
     "link",
     "flows",
@@ -111,6 +112,7 @@ def ownership_of(recorded: Collection[VirtualServerKey], only_owner: bool, exclu
         owns,
         names.ACCOUNTING_OBJECTS.__contains__,
         names.is_shared_chain,
+        names.is_own_table,
     )
 
 

@@ -14,14 +14,18 @@ from ..kernel import ipset as kernel_ipset
 from ..kernel import iptables as kernel_iptables
 from ..kernel import ipvs as kernel_ipvs
 from ..kernel import links as kernel_links
+from ..kernel import nftables as kernel_nftables
 from ..kernel import sysctl as kernel_sysctl
 from ..kernel.accounting import AccountingObjects as Accounting
 from ..kernel.conntrack import Conntrack
+from ..kernel.facts import kernel_version
 from ..plan import conntrack as plan_conntrack
 from ..plan import ipset as plan_ipset
 from ..plan import iptables as plan_iptables
 from ..plan import ipvs as plan_ipvs
+from ..plan import nftables as plan_nftables
 from ..plan import node as plan_node
+from ..plan.operation import REMOVE, Operation
 from ..state.iptables import Chain
 from ..state.iptables_rule import target
 from ..state.rule_set import RuleSet
@@ -31,17 +35,23 @@ if TYPE_CHECKING:
 
     from ..kernel.command import Runner
     from ..plan.conntrack import Flow
-    from ..plan.operation import Operation, Ownership
+    from ..plan.operation import Ownership
     from ..state.iptables import Tables
     from ..state.ipvs import Statistics
     from ..state.ipvs import VirtualServers as LiveServers
+    from ..state.nftables import Tables as LiveTables
     from ..state.node import Link
 
     LazyIPVS = Callable[[], kernel_ipvs.IPVS]
 
 
 class Subsystem(Protocol):
-    """One subsystem. ``read`` comes first; ``plan`` and ``live`` speak of what it read."""
+    """One subsystem. ``read`` comes first; ``plan`` and ``live`` speak of what it read.
+
+    ``atomic``: where anything is to be added or changed, all of a plan is applied with it, removals too.
+    """
+
+    atomic: bool
 
     def read(self, desired: RuleSet) -> None:
         """Reads what the kernel has. Raises KernelError."""
@@ -61,6 +71,8 @@ class Subsystem(Protocol):
 
 class _Unverified:
     """For subsystems of which nothing can be tried out before the write."""
+
+    atomic = False
 
     def verify(self, operations: list[Operation]) -> None:
         pass
@@ -134,6 +146,8 @@ class Sets(_Unverified):
 class Chains:
     """Chains, rules and jumps of the iptables tables of one family."""
 
+    atomic = False
+
     def __init__(self, runner: Runner, backend: kernel_iptables.Backend, family: str, ownership: Ownership) -> None:
         self._runner = runner
         self._backend = backend
@@ -171,8 +185,39 @@ class Chains:
         return found
 
 
+class NftablesTables:
+    """Whole tables of nftables, of both families: one transaction takes them from one state to the next."""
+
+    atomic = True
+
+    def __init__(self, runner: Runner, ownership: Ownership) -> None:
+        self._runner = runner
+        self._ownership = ownership
+        self._live: LiveTables = {}
+
+    def read(self, desired: RuleSet) -> None:
+        wanted = desired.nftables
+        self._live = kernel_nftables.read(self._runner, lambda name: name in wanted or self._ownership.tables(name))
+
+    def plan(self, desired: RuleSet) -> list[Operation]:
+        return plan_nftables.plan(self._live, desired.nftables, self._ownership.tables)
+
+    def verify(self, operations: list[Operation]) -> None:
+        if any(operation.kind == "table" and operation.verb != REMOVE for operation in operations):
+            kernel_nftables.ensure_able(self._runner, kernel_version())
+        kernel_nftables.verify(self._runner, operations)
+
+    def apply(self, operations: list[Operation]) -> None:
+        kernel_nftables.apply(self._runner, operations)
+
+    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
+        return onto._replace(nftables=self._live)
+
+
 class VirtualServers:
     """IPVS virtual servers and their real servers. ``drain`` names the protocols whose real servers are drained."""
+
+    atomic = False
 
     def __init__(self, ipvs: LazyIPVS, ownership: Ownership, drain: Collection[str]) -> None:
         self._ipvs = ipvs

@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""nftables mode: (service ports, node, configuration) -> rule set (data-plane 2.1 to 2.6), in the form that nft lists."""
+"""nftables mode: (service ports, node, configuration) -> rule set (data-plane 2.1 to 2.6), in nft's listed form."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from ipaddress import collapse_addresses, ip_network, summarize_address_range
+from ipaddress import ip_network, summarize_address_range
 from typing import TYPE_CHECKING
 
 from ..state.nftables import Chain, Element, Set
@@ -127,16 +127,15 @@ def local_match(family: str, node: Node, configuration: ProxyConfiguration, unle
 
 
 def address_set(networks: Iterable[str]) -> str:
-    """Networks of one family as nft prints an anonymous set: sorted, merged, without braces around a single one.
+    """Networks of one family as nft prints an anonymous set that it was given so: sorted, merged, a single one bare.
 
     What overlaps or adjoins becomes a range of addresses, unless a prefix says the same.
     """
     ranges: list[list[int]] = []
-    parsed = list(collapse_addresses(ip_network(network) for network in networks))  # type: ignore[type-var]
-    for network in parsed:
-        first, last = int(network[0]), int(network[-1])
-        if ranges and first == ranges[-1][1] + 1:
-            ranges[-1][1] = last
+    parsed = [ip_network(network) for network in networks]
+    for first, last in sorted((int(network[0]), int(network[-1])) for network in parsed):
+        if ranges and first <= ranges[-1][1] + 1:
+            ranges[-1][1] = max(last, ranges[-1][1])
         else:
             ranges.append([first, last])
     make = type(parsed[0].network_address)

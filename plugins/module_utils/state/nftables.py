@@ -107,19 +107,8 @@ def parse(text: str) -> Tables:
 
 
 def render(tables: Tables) -> str:
-    """Tables -> text of ``nft -s list``, each with its objects in their order."""
+    """Tables -> text of ``nft -s list``, with what has no order sorted: tables, objects, elements."""
     return "".join(f"{line}\n" for name, table in sorted(tables.items()) for line in table_lines(name, table))
-
-
-def canonical(table: Table) -> Table:
-    """The table with its objects and elements sorted, which have no order."""
-    sets = {
-        name: found._replace(elements=dict(sorted(found.elements.items())))
-        for name, found in sorted(table.sets.items())
-    }
-    return table._replace(
-        sets=sets, chains=dict(sorted(table.chains.items())), others=dict(sorted(table.others.items()))
-    )
 
 
 def table_lines(name: str, table: Table) -> Iterator[str]:
@@ -127,15 +116,19 @@ def table_lines(name: str, table: Table) -> Iterator[str]:
     yield f"table {name} {{"
     yield from (f"\t{' '.join(option).rstrip()}" for option in table.options)
     blocks = [
-        *(_block(kind_and_name, lines) for kind_and_name, lines in table.others.items()),
-        *(set_lines(set_name, found) for set_name, found in table.sets.items()),
-        *(chain_lines(chain_name, chain) for chain_name, chain in table.chains.items()),
+        *(_block(kind_and_name, lines) for kind_and_name, lines in sorted(table.others.items())),
+        *(set_lines(set_name, found) for set_name, found in sorted(table.sets.items())),
+        *(chain_lines(chain_name, chain) for chain_name, chain in sorted(table.chains.items(), key=_base_first)),
     ]
     for number, block in enumerate(blocks):
         if number:
             yield ""
         yield from block
     yield "}"
+
+
+def _base_first(item: tuple[str, Chain]) -> tuple[bool, str]:
+    return not item[1].hook, item[0]
 
 
 def set_lines(name: str, found: Set) -> Iterator[str]:
@@ -147,8 +140,8 @@ def set_lines(name: str, found: Set) -> Iterator[str]:
 
 
 def elements_text(elements: dict[str, Element]) -> str:
-    """Elements, separated by comma and line feed."""
-    return ",\n\t\t\t     ".join(element_text(key, element) for key, element in elements.items())
+    """Elements, sorted, separated by comma and line feed."""
+    return ",\n\t\t\t     ".join(element_text(key, element) for key, element in sorted(elements.items()))
 
 
 def element_text(key: str, element: Element) -> str:
@@ -195,7 +188,7 @@ def _add_block(table: Table, head: str, lines: Iterator[str]) -> None:
 
 
 def _body(head: str, lines: Iterator[str]) -> list[str]:
-    body = []
+    body: list[str] = []
     for line in lines:
         if line == "\t}":
             return body

@@ -1,0 +1,213 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Reads and writes tables of nftables: one listing a table, one transaction for all changes."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from ..plan.nftables import ChainChange, ElementChange, OtherChange, SetChange, TableChange
+from ..plan.operation import ADD, Operation
+from ..state.nftables import Table, Tables, element_text, parse, table_lines
+from .command import CommandError, KernelError, Runner
+
+PROGRAM = "nft"
+# kube-proxy wants both (data-plane 2.4): older ones do not know all of its rules, or fail in ways of their own.
+MINIMUM_VERSION = (1, 0, 1)
+MINIMUM_KERNEL = (5, 13)
+VERSION = re.compile(r"v(\d+)\.(\d+)(?:\.(\d+))?")
+UNSUPPORTED = re.compile("not supported|Invalid argument|cache initialization failed")
+BUSY = "Device or resource busy"
+# More operations than this are not tested first: a transaction changes all or nothing by itself.
+MAX_TESTED = 2000
+# Kernels before 6.2 hold on to what deleted elements led to for a moment.
+DELETE_ATTEMPTS = 5
+DELETE_PAUSE = 0.5
+
+
+def version(runner: Runner) -> tuple[int, int, int]:
+    """The version of nft; (0, 0, 0) where it does not tell."""
+    found = VERSION.search(runner.run([PROGRAM, "--version"]).stdout)
+    return (int(found.group(1)), int(found.group(2)), int(found.group(3) or 0)) if found else (0, 0, 0)
+
+
+def ensure_able(runner: Runner, kernel: tuple[int, int]) -> None:
+    """Raises KernelError where nft is missing or too old for the tables of nftables mode, or the kernel is."""
+    found = version(runner)
+    if found < MINIMUM_VERSION:
+        raise KernelError(
+            f"nft {_dotted(found)} is too old for nftables mode: it takes {_dotted(MINIMUM_VERSION)} or newer"
+        )
+    if kernel < MINIMUM_KERNEL:
+        raise KernelError(
+            f"Linux {_dotted(kernel)} is too old for nftables mode: it takes {_dotted(MINIMUM_KERNEL)} or newer"
+        )
+
+
+def names(runner: Runner) -> list[str]:
+    """Live tables, by family and name; none where the kernel is without nftables. Raises KernelError."""
+    argv = [PROGRAM, "list", "tables"]
+    done = runner.run(argv, check=False)
+    if done.returncode != 0 and not UNSUPPORTED.search(done.stderr):
+        raise CommandError(argv, done.returncode, done.stderr)
+    return [line[6:] for line in done.stdout.splitlines() if line.startswith("table ")]
+
+
+def read(runner: Runner, wanted: Callable[[str], bool]) -> Tables:
+    """The wanted tables, by family and name, that are there; a process each, and one to find them.
+
+    Raises KernelError.
+    """
+    tables: Tables = {}
+    for name in filter(wanted, names(runner)):
+        tables.update(_parse(runner.run([PROGRAM, "-s", "list", "table", *name.split(" ")]).stdout))
+    return tables
+
+
+def verify(runner: Runner, operations: list[Operation]) -> None:
+    """Tests operations without writing anything. Raises KernelError."""
+    if len(operations) <= MAX_TESTED and all(operation.kind != "table" for operation in operations):
+        _run(runner, script(operations), "--check")
+
+
+def apply(runner: Runner, operations: list[Operation]) -> None:
+    """Carries out operations in one transaction. Raises KernelError; then nothing has changed.
+
+    An old kernel may take the deletion of chains and sets only a moment after that of what led to them: then these
+    follow in a transaction of their own.
+    """
+    if not operations:
+        return
+    try:
+        _run(runner, script(operations))
+    except KernelError as error:
+        deletions = list(_deletions(operations))
+        if BUSY not in str(error) or not deletions:
+            raise
+        _run(runner, script(operations, delete=False))
+        _delete_later(runner, deletions)
+
+
+def _delete_later(runner: Runner, deletions: list[str]) -> None:
+    for attempt in range(1, DELETE_ATTEMPTS + 1):
+        time.sleep(DELETE_PAUSE)
+        try:
+            _run(runner, _text(deletions))
+            return
+        except KernelError as error:
+            if BUSY not in str(error) or attempt == DELETE_ATTEMPTS:
+                raise
+
+
+def script(operations: list[Operation], delete: bool = True) -> str:
+    """Operations -> input of ``nft -f``. ``delete``: chains and sets that go are deleted, not just emptied."""
+    lines = [*_clearing(operations), *_additions(operations), *_emptying(operations)]
+    return _text([*lines, *(_deletions(operations) if delete else ())])
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _clearing(operations: list[Operation]) -> Iterator[str]:
+    """Makes room: what is replaced goes, after the rules that name it, and the rules of chains that go."""
+    replaced: list[str] = []
+    for operation in operations:
+        change = operation.payload
+        if operation.verb == ADD:
+            continue
+        if isinstance(change, TableChange):
+            yield f"delete table {change.table}"
+        elif isinstance(change, ChainChange):
+            yield f"flush chain {change.table} {change.name}"
+            if change.anew:
+                replaced.append(f"delete chain {change.table} {change.name}")
+        elif isinstance(change, SetChange) and change.content is not None:
+            replaced.append(f"delete {change.kind} {change.table} {change.name}")
+        elif isinstance(change, ElementChange) and change.content is not None:
+            yield f"delete element {change.table} {change.set_name} {{ {change.key} }}"
+    yield from replaced
+
+
+def _additions(operations: list[Operation]) -> Iterator[str]:
+    """One block a table: nft makes its sets and chains first, then rules and elements."""
+    blocks: dict[str, Table] = {}
+    for operation in operations:
+        change = operation.payload
+        if isinstance(change, TableChange):
+            if change.content is not None:
+                yield from table_lines(change.table, change.content)
+        elif not isinstance(change, OtherChange) and change.content is not None:
+            block = blocks.setdefault(change.table, Table.empty())
+            if isinstance(change, ChainChange):
+                block.chains[change.name] = change.content
+            elif isinstance(change, SetChange):
+                block.sets[change.name] = change.content
+    for name, block in blocks.items():
+        yield from table_lines(name, block)
+    yield from _added_elements(operations)
+
+
+def _added_elements(operations: list[Operation]) -> Iterator[str]:
+    added: dict[tuple[str, str], list[str]] = {}
+    for operation in operations:
+        change = operation.payload
+        if isinstance(change, ElementChange) and change.content is not None:
+            added.setdefault((change.table, change.set_name), []).append(element_text(change.key, change.content))
+    for (table, name), elements in added.items():
+        yield f"add element {table} {name} {{ {', '.join(elements)} }}"
+
+
+def _emptying(operations: list[Operation]) -> Iterator[str]:
+    """Takes away elements: afterwards none leads to a chain that is deleted."""
+    removed: dict[tuple[str, str], list[str]] = {}
+    for operation in operations:
+        change = operation.payload
+        if isinstance(change, ElementChange) and change.content is None:
+            removed.setdefault((change.table, change.set_name), []).append(change.key)
+        elif isinstance(change, SetChange) and change.content is None:
+            yield f"flush {change.kind} {change.table} {change.name}"
+    for (table, name), keys in removed.items():
+        yield f"delete element {table} {name} {{ {', '.join(keys)} }}"
+
+
+def _deletions(operations: list[Operation]) -> Iterator[str]:
+    for operation in operations:
+        change = operation.payload
+        if isinstance(change, ChainChange) and change.content is None:
+            yield f"delete chain {change.table} {change.name}"
+        elif isinstance(change, SetChange) and change.content is None:
+            yield f"delete {change.kind} {change.table} {change.name}"
+        elif isinstance(change, OtherChange):
+            kind, _space, name = change.what.partition(" ")
+            yield f"delete {kind} {change.table} {name}"
+
+
+def _run(runner: Runner, text: str, *options: str) -> None:
+    """One ``nft -f -``. Raises KernelError that quotes the line at fault."""
+    try:
+        runner.run([PROGRAM, *options, "-f", "-"], text)
+    except CommandError as error:
+        found = re.search(r"/dev/stdin:(\d+):\S+ Error: (.*)", error.stderr)
+        if not found:
+            raise
+        line = text.split("\n")[int(found.group(1)) - 1].strip()
+        shown = line if len(line) < 200 else f"{line[:200]}..."
+        raise KernelError(f"nft: {found.group(2)}, in: {shown} (nothing has changed in nftables)") from error
+
+
+def _parse(text: str) -> Tables:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise KernelError(f"cannot read what nft lists: {error}") from error
+
+
+def _dotted(numbers: Iterable[int]) -> str:
+    return ".".join(str(number) for number in numbers)
