@@ -190,14 +190,22 @@ class NftablesTables:
 
     atomic = True
 
-    def __init__(self, runner: Runner, ownership: Ownership) -> None:
+    def __init__(self, runner: Runner, ownership: Ownership, socket: kernel_nftables.NftablesSocket) -> None:
         self._runner = runner
         self._ownership = ownership
+        self._socket = socket
         self._live: LiveTables = {}
+        # The generation of which _live speaks, where it is known.
+        self._at: int | None = None
 
     def read(self, desired: RuleSet) -> None:
-        wanted = desired.nftables
-        self._live = kernel_nftables.read(self._runner, lambda name: name in wanted or self._ownership.tables(name))
+        before = self._socket.generation()
+        if before is None or before != self._at:
+            wanted = desired.nftables
+            self._live = kernel_nftables.read(
+                self._runner, self._socket, lambda name: name in wanted or self._ownership.tables(name)
+            )
+            self._at = before if before == self._socket.generation() else None
 
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_nftables.plan(self._live, desired.nftables, self._ownership.tables)
@@ -209,6 +217,10 @@ class NftablesTables:
 
     def apply(self, operations: list[Operation]) -> None:
         kernel_nftables.apply(self._runner, operations)
+        if self._at is not None:
+            # If the next generation is the present one, there was no other transaction: then this is what is there.
+            self._live = plan_nftables.applied(self._live, operations)
+            self._at += 1
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(nftables=self._live)

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ..state.nftables import Chain, Element, Set, Table, Tables
 from .operation import ADD, CHANGE, REMOVE, Operation
 
 MISSING = "is missing"
 UNWANTED = "is no longer wanted"
+_Content = TypeVar("_Content")
 SET_NAMES = re.compile(r"@(\S+)")
 
 
@@ -89,6 +90,39 @@ def plan(actual: Tables, desired: Tables, owns: Callable[[str], bool]) -> list[O
         if name not in desired and owns(name):
             operations.append(Operation(REMOVE, "table", name, UNWANTED, TableChange(name, None)))
     return [op for op in operations if op.verb != REMOVE] + [op for op in operations if op.verb == REMOVE]
+
+
+def applied(actual: Tables, operations: list[Operation]) -> Tables:
+    """The tables after the operations."""
+    tables = {
+        name: Table(
+            found.options,
+            {key: value._replace(elements=dict(value.elements)) for key, value in found.sets.items()},
+            dict(found.chains),
+            dict(found.others),
+        )
+        for name, found in actual.items()
+    }
+    for operation in operations:
+        change = operation.payload
+        if isinstance(change, TableChange):
+            _put(tables, change.table, change.content)
+        elif isinstance(change, SetChange):
+            _put(tables[change.table].sets, change.name, change.content)
+        elif isinstance(change, ElementChange):
+            _put(tables[change.table].sets[change.set_name].elements, change.key, change.content)
+        elif isinstance(change, ChainChange):
+            _put(tables[change.table].chains, change.name, change.content)
+        elif isinstance(change, OtherChange):
+            del tables[change.table].others[change.what]
+    return tables
+
+
+def _put(into: dict[str, _Content], name: str, content: _Content | None) -> None:
+    if content is None:
+        del into[name]
+    else:
+        into[name] = content
 
 
 def _plan_table(name: str, actual: Table, desired: Table) -> list[Operation]:

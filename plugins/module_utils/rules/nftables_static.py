@@ -90,7 +90,7 @@ def static_chains(family: str, node: Node, configuration: ProxyConfiguration, al
             f"{local}{node_port} vmap @service-nodeports",
         ],
         "masquerading": [
-            f"meta mark & {bit} != 0x00000000 meta mark set meta mark ^ {bit} masquerade fully-random",
+            f"{_marked(bit)} meta mark set meta mark ^ {bit} masquerade fully-random",
             f"ct status dnat {ip} saddr . {service} @hairpin-connections masquerade fully-random",
         ],
         "cluster-ips-check": [
@@ -107,6 +107,11 @@ def static_chains(family: str, node: Node, configuration: ProxyConfiguration, al
 def mark(configuration: ProxyConfiguration) -> str:
     """The mark of what is to be masqueraded, as nft prints it."""
     return f"0x{1 << configuration.masquerade_bit:08x}"
+
+
+def _marked(bit: str) -> str:
+    # A mask of the highest bits alone is a prefix to nft.
+    return "meta mark != 0x00000000/1" if bit == "0x80000000" else f"meta mark & {bit} != 0x00000000"
 
 
 def local_match(family: str, node: Node, configuration: ProxyConfiguration, unless: str = "") -> str | None:

@@ -100,7 +100,7 @@ def parse(text: str) -> Tables:
     lines = iter(text.split("\n"))
     for line in lines:
         if line.startswith("table ") and line.endswith(" {"):
-            tables[line[6:-2].split(" # ")[0]] = _table(lines)
+            tables[line[6:-2]] = _table(lines)
         elif line and not line.startswith("#"):
             raise ValueError(f"not a line of nft list: {line!r}")
     return tables
@@ -170,7 +170,7 @@ def _table(lines: Iterator[str]) -> Table:
         if line == "}":
             return table._replace(options=tuple(options))
         if line.startswith("\t") and line.endswith(" {"):
-            _add_block(table, line[1:-2].split(" # ")[0], lines)
+            _add_block(table, line[1:-2], lines)
         elif line:
             options.append(_option(line))
     raise ValueError("a table of nft list has no end")

@@ -107,6 +107,6 @@ def _sections(text: str) -> dict[str, str]:
     # A section starts after an empty line, which no tool prints inside its part.
     for part in text.split("\n\n[")[1:]:
         name, _newline, body = part.partition("]\n")
-        lines: list[str] = body.splitlines()
-        sections[name] = "".join(f"{line}\n" for line in lines)
+        content = body.rstrip("\n")
+        sections[name] = f"{content}\n" if content else ""
     return sections
