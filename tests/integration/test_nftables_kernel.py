@@ -239,6 +239,47 @@ def test_a_switch_of_modes_leaves_nothing_of_the_other(tmp_path: Path) -> None:
         assert ("kube-proxy {" in ruleset, "KUBE-SERVICES" in ruleset) == (mode == "nftables", mode == "iptables")
 
 
+OFFICE = """
+set networks {
+  type ipv4_addr; flags interval
+  elements = { %s }
+}
+counter hits { }
+chain input { type filter hook input priority -150
+  ip saddr != @networks tcp dport { 443, 80 } counter name hits drop
+}
+"""
+
+
+def office(networks: str) -> RuleSet:
+    """A table of someone who writes it by hand."""
+    text = f"table inet office {{ {OFFICE % networks} }}\n"
+    tables, problem = nftables.listed_form(Runner(), text)
+    assert problem == ""
+    return RuleSet.empty()._replace(nftables=tables)
+
+
+@pytest.mark.parametrize(
+    "networks",
+    ["10.0.0.0/25", "10.0.0.0/23", "10.0.0.128-10.0.1.7", "10.0.0.0/25, 10.0.0.192/26", "10.0.0.7, 10.0.0.9"],
+)
+def test_a_table_in_any_form_is_listed_as_desired(networks: str) -> None:
+    first = office("10.0.0.0/24")
+    assert brief(go(first)) == ["add table office"]
+    assert go(first).operations == []
+    changed = office(networks)
+    assert {operation.kind for operation in go(changed).operations} == {"element"}
+    assert difference({**parse(FOREIGN), **changed.nftables}) == []
+
+
+def test_what_nft_refuses_is_named_by_its_line() -> None:
+    text = "table inet office {\nchain a {\n  tcp port 80 drop\n}\n}\n"
+    tables, problem = nftables.listed_form(Runner(), text)
+    assert tables == {}
+    assert problem.endswith("in line 2: tcp port 80 drop")
+    assert listed() == parse(FOREIGN), "it was loaded elsewhere"
+
+
 def test_processes() -> None:
     ports = [service(index) for index in range(30)]
     runner = Runner()

@@ -26,6 +26,7 @@ from ..plan import ipvs as plan_ipvs
 from ..plan import nftables as plan_nftables
 from ..plan import node as plan_node
 from ..plan.operation import REMOVE, Operation
+from ..rules.names import is_own_table
 from ..state.iptables import Chain
 from ..state.iptables_rule import target
 from ..state.rule_set import RuleSet
@@ -211,7 +212,7 @@ class NftablesTables:
         return plan_nftables.plan(self._live, desired.nftables, self._ownership.tables)
 
     def verify(self, operations: list[Operation]) -> None:
-        if any(operation.kind == "table" and operation.verb != REMOVE for operation in operations):
+        if any(operation.verb != REMOVE and is_own_table(operation.name) for operation in operations):
             kernel_nftables.ensure_able(self._runner, kernel_version())
         kernel_nftables.verify(self._runner, operations)
 

@@ -19,7 +19,8 @@ from ..plan.nftables import ChainChange, ElementChange, OtherChange, SetChange, 
 from ..plan.operation import ADD, Operation
 from ..state.nftables import Table, Tables, element_text, parse, table_lines
 from . import netlink
-from .command import CommandError, KernelError, Runner
+from .command import CommandError, KernelError, Result, Runner
+from .namespace import in_fresh_namespace
 from .netlink import NetlinkError, attributes
 
 PROGRAM = "nft"
@@ -110,6 +111,29 @@ def read(runner: Runner, tables: NftablesSocket, wanted: Callable[[str], bool]) 
     return found
 
 
+def listed_form(runner: Runner, text: str) -> tuple[Tables, str]:
+    """Tables as nft would list them once it has loaded the text, and what is wrong with the text, "" for nothing.
+
+    They are loaded into a network namespace of their own, which does not last. Raises KernelError.
+    """
+
+    def load_and_list() -> tuple[Result, Tables]:
+        done = runner.run([PROGRAM, "-f", "-"], text, check=False)
+        listed = runner.run([PROGRAM, "-s", "list", "ruleset"]).stdout if done.returncode == 0 else ""
+        return done, _parse(listed)
+
+    done, tables = in_fresh_namespace(load_and_list)
+    if done.returncode == 0:
+        return tables, ""
+    # The first line of the text is ours.
+    found = re.search(r"/dev/stdin:(\d+):\S+ Error: (.*)", done.stderr)
+    if not found:
+        raise CommandError([PROGRAM, "-f", "-"], done.returncode, done.stderr, text)
+    number = int(found.group(1))
+    line = text.split("\n")[number - 1].strip() if number <= text.count("\n") else ""
+    return {}, f"{found.group(2)}, in line {number - 1}: {line}"
+
+
 def verify(runner: Runner, operations: list[Operation]) -> None:
     """Tests operations without writing anything. Raises KernelError."""
     if len(operations) <= MAX_TESTED and all(operation.kind != "table" for operation in operations):
@@ -147,7 +171,8 @@ def _delete_later(runner: Runner, deletions: list[str]) -> None:
 
 def script(operations: list[Operation], delete: bool = True) -> str:
     """Operations -> input of ``nft -f``. ``delete``: chains and sets that go are deleted, not just emptied."""
-    lines = [*_clearing(operations), *_additions(operations), *_emptying(operations)]
+    # An interval has to go before another that overlaps it can come.
+    lines = [*_clearing(operations), *_emptying(operations), *_additions(operations)]
     return _text([*lines, *(_deletions(operations) if delete else ())])
 
 
