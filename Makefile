@@ -82,6 +82,7 @@ conformance: packages $(STAMP) $(LINK) ## Compare with recordings of kube-proxy 
 
 conformances: ## Every mode, version and back end that is recorded
 	@$(MAKE) conformance MODE=ipvs
+	@$(MAKE) conformance MODE=nftables
 	@for version in 1.36 1.30; do for backend in nft legacy; do \
 	  $(MAKE) conformance MODE=iptables VERSION=$$version BACKEND=$$backend; done; done
 

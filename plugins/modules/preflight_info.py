@@ -21,7 +21,7 @@ options:
       - Commands and Python libraries to look for.
     type: list
     elements: str
-    choices: [ip, iptables, ipset, ipvsadm, modprobe, pyroute2]
+    choices: [ip, iptables, ipset, ipvsadm, modprobe, pyroute2, nft]
     default: [ip, iptables, ipset, ipvsadm, modprobe, pyroute2]
 seealso:
   - module: kubenode.proxy.kernel_modules

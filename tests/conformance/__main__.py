@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tests.lab.netns import Runner
 
 ROOT = Path(__file__).resolve().parents[2]
-MODES = ("ipvs", "iptables")
+MODES = ("ipvs", "iptables", "nftables")
 # The Python of the guest, which sees this checkout at the same path.
 WORKER = ["env", "PYTHONDONTWRITEBYTECODE=1", f"PYTHONPATH={ROOT}/.cache/collections:{ROOT}"]
 WORKER += ["/usr/bin/python3", "-m", "tests.conformance.worker"]

@@ -42,7 +42,13 @@ def dump_iptables(backend: str) -> dict[str, str]:
     }
 
 
-DUMPS = {"ipvs": dump_ipvs, "iptables": dump_iptables}
+def dump_nftables(_backend: str) -> dict[str, str]:
+    """File name -> text, for nftables mode."""
+    tables = {f"{family}.nft": _run("nft", "-s", "list", "table", family, "kube-proxy") for family in ("ip", "ip6")}
+    return {**tables, "sysctl": _sysctls()}
+
+
+DUMPS = {"ipvs": dump_ipvs, "iptables": dump_iptables, "nftables": dump_nftables}
 
 
 def _run(*argv: str) -> str:

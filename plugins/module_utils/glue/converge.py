@@ -16,7 +16,7 @@ from ..plan.operation import REMOVE, Operation
 from ..state.rule_set import RuleSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from .subsystems import Subsystem
 
@@ -30,6 +30,7 @@ ORDER = (
     "sets",
     "chains ipv4",
     "chains ipv6",
+    "nftables",
     "virtual servers",
     "link",
     "flows",
@@ -87,7 +88,7 @@ def converge(
     clock("verify", start)
     before_write(operations)
     start = time.monotonic()
-    for name, phase in _phases(plans):
+    for name, phase in _phases(plans, {name for name, subsystem in subsystems.items() if subsystem.atomic}):
         subsystems[name].apply(phase)
     clock("apply", start)
     left = [operation for plan in _read_and_plan(subsystems, desired, clock).values() for operation in plan]
@@ -113,12 +114,15 @@ def _read_and_plan(subsystems: Mapping[str, Subsystem], desired: RuleSet, clock:
     return plans
 
 
-def _phases(plans: Mapping[str, list[Operation]]) -> Iterator[tuple[str, list[Operation]]]:
+def _phases(plans: Mapping[str, list[Operation]], atomic: Collection[str]) -> Iterator[tuple[str, list[Operation]]]:
     """What is added and changed, in ORDER; then what is removed, the other way round."""
-    for name, operations in plans.items():
-        yield from _chosen(name, [operation for operation in operations if operation.verb != REMOVE])
+    first = {name: [operation for operation in plan if operation.verb != REMOVE] for name, plan in plans.items()}
+    first.update({name: plans[name] for name in atomic if first.get(name)})
+    for name, operations in first.items():
+        yield from _chosen(name, operations)
     for name, operations in reversed(list(plans.items())):
-        yield from _chosen(name, [operation for operation in operations if operation.verb == REMOVE])
+        if len(operations) > len(first[name]):
+            yield from _chosen(name, [operation for operation in operations if operation.verb == REMOVE])
 
 
 def _chosen(name: str, operations: list[Operation]) -> Iterator[tuple[str, list[Operation]]]:

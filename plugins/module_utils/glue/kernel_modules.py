@@ -107,6 +107,8 @@ def _wanted(entry: Any, path: str, problems: Problems) -> WantedModule:
 class Modules:
     """Kernel modules and the drop-in file that lists them (``path`` None: none is written)."""
 
+    atomic = False
+
     def __init__(self, runner: Runner, wanted: list[WantedModule], path: str | None, present: bool) -> None:
         self.names: list[str] = []
         self.missing: list[WantedModule] = []

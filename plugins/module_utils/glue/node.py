@@ -21,6 +21,7 @@ from ..kernel.ipvs import IPVS
 from ..kernel.links import Links
 from ..kernel.lock import exclusive
 from ..kernel.namespace import enter
+from ..kernel.nftables import NftablesSocket
 from ..rules.facts import NodeFacts
 from ..rules.names import DEVICE
 from ..state import ipvs as state_ipvs
@@ -53,6 +54,7 @@ class NodeAccess:
         self.runner = Runner()
         self.conntrack = Conntrack()
         self.accounting = AccountingObjects()
+        self.nftables = NftablesSocket()
         self._ipvs: IPVS | None = None
         self._backend = backend
         # What a person should know of the node, though it is no error.
@@ -76,7 +78,8 @@ class NodeAccess:
     @property
     def messages(self) -> int:
         """Netlink messages sent so far."""
-        return self.conntrack.messages + self.accounting.messages + (self._ipvs.messages if self._ipvs else 0)
+        sockets = (self.conntrack, self.accounting, self.nftables, self._ipvs)
+        return sum(found.messages for found in sockets if found)
 
     def facts(self) -> NodeFacts:
         """What the rules need to know of this node."""
@@ -109,8 +112,10 @@ class NodeAccess:
             # Without the tool there is nothing of ours to remove.
             elif name == "sets" and (desired.sets or self.runner.find("ipset")):
                 found[name] = subsystems.Sets(self.runner, ownership, exact)
-            elif name == "chains":
+            elif name == "chains" and (any(desired.tables.values()) or self.runner.find("iptables")):
                 found.update(self._chains(ownership))
+            elif name == "nftables" and (desired.nftables or self.runner.find("nft")):
+                found[name] = subsystems.NftablesTables(self.runner, ownership, self.nftables)
             elif name == "virtual servers":
                 found[name] = subsystems.VirtualServers(self.ipvs, ownership, drain)
             elif name == "flows":

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 NEEDED = ["ip", "iptables", "ipset", "ipvsadm", "modprobe", "pyroute2"]
+# What nftables mode needs instead of iptables, ipset and ipvsadm.
+CHOICES = [*NEEDED, "nft"]
 # What IPVS mode cannot do without; nf_conntrack_ipv4 and the schedulers come on top.
 IPVS_MODULES = ["ip_vs", "ip_set", "xt_set", "dummy", "nf_conntrack"]
 NETWORK_MANAGER = "/etc/NetworkManager"
 OPTIONS: dict[str, Any] = {
-    "argument_spec": {"needed": {"type": "list", "elements": "str", "choices": NEEDED, "default": NEEDED}}
+    "argument_spec": {"needed": {"type": "list", "elements": "str", "choices": CHOICES, "default": NEEDED}}
 }
 
 

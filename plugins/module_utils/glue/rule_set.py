@@ -35,6 +35,7 @@ SUBSYSTEMS = (
     "accounting objects",
     "sets",
     "chains",
+    "nftables",
     "virtual servers",
     "link",
     "flows",
@@ -106,6 +107,7 @@ def ownership_of(recorded: Collection[VirtualServerKey], only_owner: bool, exclu
         owns,
         names.ACCOUNTING_OBJECTS.__contains__,
         names.is_shared_chain,
+        names.is_own_table,
     )
 
 

@@ -14,14 +14,19 @@ from ..kernel import ipset as kernel_ipset
 from ..kernel import iptables as kernel_iptables
 from ..kernel import ipvs as kernel_ipvs
 from ..kernel import links as kernel_links
+from ..kernel import nftables as kernel_nftables
 from ..kernel import sysctl as kernel_sysctl
 from ..kernel.accounting import AccountingObjects as Accounting
 from ..kernel.conntrack import Conntrack
+from ..kernel.facts import kernel_version
 from ..plan import conntrack as plan_conntrack
 from ..plan import ipset as plan_ipset
 from ..plan import iptables as plan_iptables
 from ..plan import ipvs as plan_ipvs
+from ..plan import nftables as plan_nftables
 from ..plan import node as plan_node
+from ..plan.operation import REMOVE, Operation
+from ..rules.names import is_own_table
 from ..state.iptables import Chain
 from ..state.iptables_rule import target
 from ..state.rule_set import RuleSet
@@ -31,17 +36,23 @@ if TYPE_CHECKING:
 
     from ..kernel.command import Runner
     from ..plan.conntrack import Flow
-    from ..plan.operation import Operation, Ownership
+    from ..plan.operation import Ownership
     from ..state.iptables import Tables
     from ..state.ipvs import Statistics
     from ..state.ipvs import VirtualServers as LiveServers
+    from ..state.nftables import Tables as LiveTables
     from ..state.node import Link
 
     LazyIPVS = Callable[[], kernel_ipvs.IPVS]
 
 
 class Subsystem(Protocol):
-    """One subsystem. ``read`` comes first; ``plan`` and ``live`` speak of what it read."""
+    """One subsystem. ``read`` comes first; ``plan`` and ``live`` speak of what it read.
+
+    ``atomic``: where anything is to be added or changed, all of a plan is applied with it, removals too.
+    """
+
+    atomic: bool
 
     def read(self, desired: RuleSet) -> None:
         """Reads what the kernel has. Raises KernelError."""
@@ -61,6 +72,8 @@ class Subsystem(Protocol):
 
 class _Unverified:
     """For subsystems of which nothing can be tried out before the write."""
+
+    atomic = False
 
     def verify(self, operations: list[Operation]) -> None:
         pass
@@ -111,6 +124,8 @@ class Timeouts(_Unverified):
 class Sets:
     """IP sets. ``exact`` removes members that are not desired."""
 
+    atomic = False
+
     def __init__(self, runner: Runner, ownership: Ownership, exact: bool = True) -> None:
         self._runner = runner
         self._ownership = ownership
@@ -136,6 +151,8 @@ class Sets:
 
 class Chains:
     """Chains, rules and jumps of the iptables tables of one family."""
+
+    atomic = False
 
     def __init__(self, runner: Runner, backend: kernel_iptables.Backend, family: str, ownership: Ownership) -> None:
         self._runner = runner
@@ -176,8 +193,51 @@ class Chains:
         return Chain("ACCEPT", jumps) if jumps else None
 
 
+class NftablesTables:
+    """Whole tables of nftables, of both families: one transaction takes them from one state to the next."""
+
+    atomic = True
+
+    def __init__(self, runner: Runner, ownership: Ownership, socket: kernel_nftables.NftablesSocket) -> None:
+        self._runner = runner
+        self._ownership = ownership
+        self._socket = socket
+        self._live: LiveTables = {}
+        # The generation of which _live speaks, where it is known.
+        self._at: int | None = None
+
+    def read(self, desired: RuleSet) -> None:
+        before = self._socket.generation()
+        if before is None or before != self._at:
+            wanted = desired.nftables
+            self._live = kernel_nftables.read(
+                self._runner, self._socket, lambda name: name in wanted or self._ownership.tables(name)
+            )
+            self._at = before if before == self._socket.generation() else None
+
+    def plan(self, desired: RuleSet) -> list[Operation]:
+        return plan_nftables.plan(self._live, desired.nftables, self._ownership.tables)
+
+    def verify(self, operations: list[Operation]) -> None:
+        if any(operation.verb != REMOVE and is_own_table(operation.name) for operation in operations):
+            kernel_nftables.ensure_able(self._runner, kernel_version())
+        kernel_nftables.verify(self._runner, operations)
+
+    def apply(self, operations: list[Operation]) -> None:
+        kernel_nftables.apply(self._runner, operations)
+        if self._at is not None:
+            # If the next generation is the present one, there was no other transaction: then this is what is there.
+            self._live = plan_nftables.applied(self._live, operations)
+            self._at += 1
+
+    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
+        return onto._replace(nftables=self._live)
+
+
 class VirtualServers:
     """IPVS virtual servers and their real servers. ``drain`` names the protocols whose real servers are drained."""
+
+    atomic = False
 
     def __init__(self, ipvs: LazyIPVS, ownership: Ownership, drain: Collection[str]) -> None:
         self._ipvs = ipvs

@@ -18,7 +18,14 @@ from typing import NamedTuple
 ENVIRONMENT = {"LC_ALL": "C", "LANGUAGE": "C"}
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", "/usr/local/sbin"])
 # Package that ships a tool, for the error when it is missing.
-PACKAGES = {"ip": "iproute2", "iptables": "iptables", "ip6tables": "iptables", "ipset": "ipset", "modprobe": "kmod"}
+PACKAGES = {
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "ip6tables": "iptables",
+    "ipset": "ipset",
+    "modprobe": "kmod",
+    "nft": "nftables",
+}
 
 
 class KernelError(Exception):

@@ -11,11 +11,15 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from .command import KernelError
 
 DIRECTORY = "/run/netns"
 _CLONE_NEWNET = 0x40000000
+_Result = TypeVar("_Result")
 
 
 def names() -> list[str]:
@@ -43,6 +47,24 @@ def enter(name: str) -> None:
         raise KernelError(f"cannot enter the network namespace {name}: {error.strerror}") from error
     finally:
         os.close(descriptor)
+
+
+def in_fresh_namespace(work: Callable[[], _Result]) -> _Result:
+    """Does the work in a network namespace of its own, which is gone afterwards. Raises KernelError."""
+
+    def entered() -> _Result:
+        _unshare()
+        return work()
+
+    # A thread has a namespace of its own, which what it starts inherits, and which ends with it.
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(entered).result()
+
+
+def _unshare() -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.unshare(_CLONE_NEWNET) != 0:
+        raise KernelError(f"cannot make a network namespace: {os.strerror(ctypes.get_errno())}")
 
 
 def _set_namespace(descriptor: int) -> None:

@@ -27,6 +27,7 @@ _COMMON = {
     "ipvsadm": "ipvsadm",
     "iptables": "iptables",
     "modprobe": "kmod",
+    "nft": "nftables",
     "pyroute2": "python3-pyroute2",
 }
 MANAGERS = (

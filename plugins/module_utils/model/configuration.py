@@ -202,6 +202,9 @@ def _check(configuration: ProxyConfiguration, problems: Problems) -> None:
             problems.add(name, f"is required where detect_local_mode is {mode}")
     if configuration.version == "1.30" and configuration.node_port_addresses == (PRIMARY,):
         problems.add("node_port_addresses", f"{PRIMARY!r} is known from version 1.31 on")
+    if configuration.mode == "nftables" and not VERSIONS[configuration.version].nftables:
+        known = " or ".join(version for version in VERSIONS if VERSIONS[version].nftables)
+        problems.add("version", f"nftables mode is written as of {known}, not as of {configuration.version}")
 
 
 _Reader = Callable[[Fields, str], object]

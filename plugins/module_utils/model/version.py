@@ -20,6 +20,7 @@ class Version(NamedTuple):
     terminating.
     ``zero_cidr_is_any``: a source range 0.0.0.0/0 or ::/0 means no source ranges (from 1.34).
     ``accounting``: iptables mode counts some packets through nfacct objects, where the kernel has them (from 1.31).
+    ``nftables``: the collection writes this version's tables of nftables mode.
     """
 
     topology_needs_annotation: bool
@@ -27,6 +28,7 @@ class Version(NamedTuple):
     local_duplicate_wins: bool
     zero_cidr_is_any: bool
     accounting: bool
+    nftables: bool
 
 
 VERSIONS = {
@@ -36,6 +38,7 @@ VERSIONS = {
         local_duplicate_wins=True,
         zero_cidr_is_any=False,
         accounting=False,
+        nftables=False,
     ),
     "1.36": Version(
         topology_needs_annotation=False,
@@ -43,6 +46,7 @@ VERSIONS = {
         local_duplicate_wins=False,
         zero_cidr_is_any=True,
         accounting=True,
+        nftables=True,
     ),
 }
 DEFAULT_VERSION = "1.36"

@@ -23,7 +23,7 @@ class Operation(NamedTuple):
 
     ``verb`` is add, change or remove; ``kind`` is ``set``, ``member``, ``chain``, ``jump``, ``virtual server``, ``real
     server``, ``address``, ``link``, ``sysctl``, ``ipvs timeouts``, ``kernel module``, ``flow``, ``accounting object``,
-    ``file`` or ``counters``; ``name`` says which one; ``reason`` why.
+    ``file``, ``counters``, or of nftables ``table``, ``map`` and ``element``; ``name`` says which one; ``reason`` why.
     ``payload`` is what the kernel room of that kind needs, and is not reported.
     """
 
@@ -53,3 +53,5 @@ class Ownership(NamedTuple):
     virtual_servers: Callable[[VirtualServerKey], bool]
     accounting_objects: Callable[[str], bool] = lambda _name: False
     shared_chains: Callable[[str, str], bool] = lambda _table, _name: False
+    # By family and name, as in "ip kube-proxy".
+    tables: Callable[[str], bool] = lambda _name: False

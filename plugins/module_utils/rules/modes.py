@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..model.errors import InputError
-from . import iptables, ipvs
+from . import iptables, ipvs, nftables
 
 if TYPE_CHECKING:
     from ..model.node import Node, ProxyConfiguration
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..state.rule_set import RuleSet
     from .facts import NodeFacts
 
-RENDERERS = {"ipvs": ipvs.render, "iptables": iptables.render}
+RENDERERS = {"ipvs": ipvs.render, "iptables": iptables.render, "nftables": nftables.render}
 
 
 def render(service_data: ServiceData, node: Node, configuration: ProxyConfiguration, facts: NodeFacts) -> RuleSet:

@@ -49,6 +49,8 @@ NAT_CHAINS = frozenset(
 ACCOUNTING_OBJECTS = frozenset({"ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"})
 # The link of IPVS mode.
 DEVICE = "kube-ipvs0"
+# The families as nft calls them; our tables have one name in both.
+NFTABLES_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
 # Chains of one service or endpoint (iptables mode), all in nat.
 SERVICE_CHAIN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-")
 
@@ -68,3 +70,13 @@ def is_shared_chain(table: str, chain: str) -> bool:
 def is_own_jump(table: str, chain: str, target: str) -> bool:
     """Whether a rule of a built-in chain with this target is a jump of kube-proxy's."""
     return target in JUMPS.get((table, chain), ())
+
+
+def nftables_name(family: str) -> str:
+    """Family and name of kube-proxy's table of nftables."""
+    return f"{NFTABLES_FAMILIES[family]} kube-proxy"
+
+
+def is_own_table(name: str) -> bool:
+    """Whether a live table of nftables, by family and name, is kube-proxy's."""
+    return name in map(nftables_name, NFTABLES_FAMILIES)

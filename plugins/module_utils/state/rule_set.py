@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Dict, FrozenSet, NamedTuple, Tuple
 
-from . import ipset, iptables, ipvs, node
+from . import ipset, iptables, ipvs, nftables, node
 
 FIRST_LINE = "# kubenode.proxy rule set, format 1"
 FAMILIES = ("ipv4", "ipv6")
@@ -29,7 +29,7 @@ class RuleSet(NamedTuple):
     ``ipvs_timeouts`` maps ``tcp``, ``tcpfin`` and ``udp`` to seconds; those left out keep what the kernel has.
     ``sysctls`` maps dotted names to values. ``udp_endpoints`` maps each UDP service's address and port to its serving
     endpoints: a flow of the service that leads elsewhere is stale. ``accounting_objects`` are the names of nfacct
-    objects.
+    objects. ``nftables`` are whole tables, by family and name.
     """
 
     settings: dict[str, str]
@@ -41,11 +41,12 @@ class RuleSet(NamedTuple):
     link: node.Link | None
     udp_endpoints: UDPEndpoints
     accounting_objects: frozenset[str]
+    nftables: nftables.Tables
 
     @classmethod
     def empty(cls) -> RuleSet:
         """A rule set that holds nothing."""
-        return cls({}, {}, {}, {}, {family: {} for family in FAMILIES}, {}, None, {}, frozenset())
+        return cls({}, {}, {}, {}, {family: {} for family in FAMILIES}, {}, None, {}, frozenset(), {})
 
 
 def render(rule_set: RuleSet) -> str:
@@ -60,6 +61,7 @@ def render(rule_set: RuleSet) -> str:
         "link": node.render_link(rule_set.link),
         "udp endpoints": _render_endpoints(rule_set.udp_endpoints),
         "accounting objects": node.render_lines(rule_set.accounting_objects),
+        "nftables": nftables.render(rule_set.nftables),
     }
     return FIRST_LINE + "\n" + "".join(f"\n[{name}]\n{text}" for name, text in sections.items())
 
@@ -80,6 +82,7 @@ def parse(text: str) -> RuleSet:
         link=node.parse_link(sections.get("link", "")),
         udp_endpoints=_parse_endpoints(sections.get("udp endpoints", "")),
         accounting_objects=frozenset(node.parse_lines(sections.get("accounting objects", ""))),
+        nftables=nftables.parse(sections.get("nftables", "")),
     )
 
 
@@ -104,6 +107,6 @@ def _sections(text: str) -> dict[str, str]:
     # A section starts after an empty line, which no tool prints inside its part.
     for part in text.split("\n\n[")[1:]:
         name, _newline, body = part.partition("]\n")
-        lines: list[str] = body.splitlines()
-        sections[name] = "".join(f"{line}\n" for line in lines)
+        content = body.rstrip("\n")
+        sections[name] = f"{content}\n" if content else ""
     return sections

@@ -26,6 +26,8 @@ DESIRED = RuleSet.empty()._replace(settings={"mode": "ipvs"})
 class Fake:
     """One subsystem: it has something to do in ``verbs``, until that is applied."""
 
+    atomic = False
+
     def __init__(self, name: str, log: list[str], verbs: Sequence[str]) -> None:
         self.name = name
         self.log = log

@@ -20,7 +20,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration
 )
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import NodeFacts
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.modes import render
-from ansible_collections.kubenode.proxy.plugins.module_utils.state import ipset, iptables, ipvs
+from ansible_collections.kubenode.proxy.plugins.module_utils.state import ipset, iptables, ipvs, nftables
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
 from tests import clusters
@@ -47,7 +47,7 @@ class Recording(NamedTuple):
 
 CASES = sorted(
     Recording(path.parents[2].name, path.parents[1].name[1:], path.parent.name)
-    for mode in ("ipvs", "iptables")
+    for mode in ("ipvs", "iptables", "nftables")
     for path in RECORDINGS.glob(f"*/v*/{mode}/sysctl")
 )
 
@@ -87,10 +87,11 @@ def test_rule_set_equals_recording(recording: Recording, tmp_path: Path) -> None
         "iptables.rules": iptables.render(rule_set.tables["ipv4"]),
         "ip6tables.rules": iptables.render(rule_set.tables["ipv6"]),
         "ipset.save": in_order_of_ipset(ipset.render(rule_set.sets.values())),
+        **{f"{name.split()[0]}.nft": nftables.render({name: table}) for name, table in rule_set.nftables.items()},
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    assert judge().compare(str(recording.folder), str(tmp_path), only=files) == []
+    assert judge().compare(str(recording.folder), str(tmp_path), only={*files, "ip.nft", "ip6.nft"}) == []
     assert rule_set.virtual_servers == ipvs.parse(recording.text("ipvs.save"))
     wanted = {line.split()[0] for line in recording.text("addresses").splitlines()[1:]}
     assert (rule_set.link.addresses if rule_set.link else set()) == wanted

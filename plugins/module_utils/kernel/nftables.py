@@ -1,0 +1,278 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Reads and writes tables of nftables: one listing a table, one transaction for all changes."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from ..plan.nftables import ChainChange, ElementChange, OtherChange, SetChange, TableChange
+from ..plan.operation import ADD, Operation
+from ..state.nftables import Table, Tables, element_text, parse, table_lines
+from . import netlink
+from .command import CommandError, KernelError, Result, Runner
+from .namespace import in_fresh_namespace
+from .netlink import NetlinkError, attributes
+
+PROGRAM = "nft"
+# kube-proxy wants both (data-plane 2.4): older ones do not know all of its rules, or fail in ways of their own.
+MINIMUM_VERSION = (1, 0, 1)
+MINIMUM_KERNEL = (5, 13)
+VERSION = re.compile(r"v(\d+)\.(\d+)(?:\.(\d+))?")
+BUSY = "Device or resource busy"
+# More operations than this are not tested first: a transaction changes all or nothing by itself.
+MAX_TESTED = 2000
+# Kernels before 6.2 hold on to what deleted elements led to for a moment.
+DELETE_ATTEMPTS = 5
+DELETE_PAUSE = 0.5
+# struct nfgenmsg, and messages that need no listing.
+_HEADER = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
+_SUBSYSTEM, _GET_TABLE, _GET_GENERATION = 10 << 8, 1, 16
+_TABLE_NAME, _GENERATION_ID = 1, 1
+NUL = b"\0"
+FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+
+
+class NftablesSocket:
+    """What the kernel tells of its tables without a listing. ``messages`` counts what was sent."""
+
+    def __init__(self) -> None:
+        self._socket: netlink.NetlinkSocket | None = None
+
+    @property
+    def messages(self) -> int:
+        """How many messages were sent."""
+        return self._socket.messages if self._socket else 0
+
+    def generation(self) -> int | None:
+        """How many transactions there were, of all tables of the network namespace; None where the kernel is silent.
+
+        Equal counts, equal rules: a listing takes time with the square of the rules that have sets of their own, so it
+        is worth knowing when nothing has changed. What packets add to sets does not count.
+        """
+        try:
+            replies = self._connection().request(_SUBSYSTEM | _GET_GENERATION, _HEADER)
+            return int.from_bytes(attributes(replies[0], len(_HEADER))[_GENERATION_ID], "big")
+        except (NetlinkError, IndexError, KeyError):
+            return None
+
+    def names(self) -> list[str]:
+        """Live tables, by family and name; none where the kernel is without nftables.
+
+        ``nft list tables`` would read all of their content first.
+        """
+        try:
+            found = self._connection().dump(_SUBSYSTEM | _GET_TABLE, _HEADER)
+        except NetlinkError as error:
+            if error.number == errno.EPERM:
+                raise
+            return []
+        named = [(body[0], attributes(body, len(_HEADER))[_TABLE_NAME]) for body in found]
+        return [f"{FAMILIES.get(family, family)} {name.rstrip(NUL).decode()}" for family, name in named]
+
+    def _connection(self) -> netlink.NetlinkSocket:
+        self._socket = self._socket or netlink.NetlinkSocket(netlink.NETFILTER)
+        return self._socket
+
+
+def version(runner: Runner) -> tuple[int, int, int]:
+    """The version of nft; (0, 0, 0) where it does not tell."""
+    found = VERSION.search(runner.run([PROGRAM, "--version"]).stdout)
+    return (int(found.group(1)), int(found.group(2)), int(found.group(3) or 0)) if found else (0, 0, 0)
+
+
+def ensure_able(runner: Runner, kernel: tuple[int, int]) -> None:
+    """Raises KernelError where nft is missing or too old for the tables of nftables mode, or the kernel is."""
+    found = version(runner)
+    if found < MINIMUM_VERSION:
+        raise KernelError(
+            f"nft {_dotted(found)} is too old for nftables mode: it takes {_dotted(MINIMUM_VERSION)} or newer"
+        )
+    if kernel < MINIMUM_KERNEL:
+        raise KernelError(
+            f"Linux {_dotted(kernel)} is too old for nftables mode: it takes {_dotted(MINIMUM_KERNEL)} or newer"
+        )
+
+
+def read(runner: Runner, tables: NftablesSocket, wanted: Callable[[str], bool]) -> Tables:
+    """The wanted tables, by family and name, that are there: a process each. Raises KernelError."""
+    found: Tables = {}
+    for name in filter(wanted, tables.names()):
+        found.update(_parse(runner.run([PROGRAM, "-s", "list", "table", *name.split(" ")]).stdout))
+    return found
+
+
+def listed_form(runner: Runner, text: str) -> tuple[Tables, str]:
+    """Tables as nft would list them once it has loaded the text, and what is wrong with the text, "" for nothing.
+
+    They are loaded into a network namespace of their own, which does not last. Raises KernelError.
+    """
+
+    def load_and_list() -> tuple[Result, Tables]:
+        done = runner.run([PROGRAM, "-f", "-"], text, check=False)
+        listed = runner.run([PROGRAM, "-s", "list", "ruleset"]).stdout if done.returncode == 0 else ""
+        return done, _parse(listed)
+
+    done, tables = in_fresh_namespace(load_and_list)
+    if done.returncode == 0:
+        return tables, ""
+    # The first line of the text is ours.
+    found = re.search(r"/dev/stdin:(\d+):\S+ Error: (.*)", done.stderr)
+    if not found:
+        raise CommandError([PROGRAM, "-f", "-"], done.returncode, done.stderr, text)
+    number = int(found.group(1))
+    line = text.split("\n")[number - 1].strip() if number <= text.count("\n") else ""
+    return {}, f"{found.group(2)}, in line {number - 1}: {line}"
+
+
+def verify(runner: Runner, operations: list[Operation]) -> None:
+    """Tests operations without writing anything. Raises KernelError."""
+    if len(operations) <= MAX_TESTED and all(operation.kind != "table" for operation in operations):
+        _run(runner, script(operations), "--check")
+
+
+def apply(runner: Runner, operations: list[Operation]) -> None:
+    """Carries out operations in one transaction. Raises KernelError; then nothing has changed.
+
+    An old kernel may take the deletion of chains and sets only a moment after that of what led to them: then these
+    follow in a transaction of their own.
+    """
+    if not operations:
+        return
+    try:
+        _run(runner, script(operations))
+    except KernelError as error:
+        deletions = list(_deletions(operations))
+        if BUSY not in str(error) or not deletions:
+            raise
+        _run(runner, script(operations, delete=False))
+        _delete_later(runner, deletions)
+
+
+def _delete_later(runner: Runner, deletions: list[str]) -> None:
+    for attempt in range(1, DELETE_ATTEMPTS + 1):
+        time.sleep(DELETE_PAUSE)
+        try:
+            _run(runner, _text(deletions))
+            return
+        except KernelError as error:
+            if BUSY not in str(error) or attempt == DELETE_ATTEMPTS:
+                raise
+
+
+def script(operations: list[Operation], delete: bool = True) -> str:
+    """Operations -> input of ``nft -f``. ``delete``: chains and sets that go are deleted, not just emptied."""
+    # An interval has to go before another that overlaps it can come.
+    lines = [*_clearing(operations), *_emptying(operations), *_additions(operations)]
+    return _text([*lines, *(_deletions(operations) if delete else ())])
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _clearing(operations: list[Operation]) -> Iterator[str]:
+    """Makes room: what is replaced goes, after the rules that name it, and the rules of chains that go."""
+    replaced: list[str] = []
+    for operation in operations:
+        change = operation.payload
+        if operation.verb == ADD:
+            continue
+        if isinstance(change, TableChange):
+            yield f"delete table {change.table}"
+        elif isinstance(change, ChainChange):
+            yield f"flush chain {change.table} {change.name}"
+            if change.anew:
+                replaced.append(f"delete chain {change.table} {change.name}")
+        elif isinstance(change, SetChange) and change.content is not None:
+            replaced.append(f"delete {change.kind} {change.table} {change.name}")
+        elif isinstance(change, ElementChange) and change.content is not None:
+            yield f"delete element {change.table} {change.set_name} {{ {change.key} }}"
+    yield from replaced
+
+
+def _additions(operations: list[Operation]) -> Iterator[str]:
+    """One block a table: nft makes its sets and chains first, then rules and elements."""
+    blocks: dict[str, Table] = {}
+    for operation in operations:
+        change = operation.payload
+        if isinstance(change, TableChange):
+            if change.content is not None:
+                yield from table_lines(change.table, change.content)
+        elif not isinstance(change, OtherChange) and change.content is not None:
+            block = blocks.setdefault(change.table, Table.empty())
+            if isinstance(change, ChainChange):
+                block.chains[change.name] = change.content
+            elif isinstance(change, SetChange):
+                block.sets[change.name] = change.content
+    for name, block in blocks.items():
+        yield from table_lines(name, block)
+    yield from _added_elements(operations)
+
+
+def _added_elements(operations: list[Operation]) -> Iterator[str]:
+    added: dict[tuple[str, str], list[str]] = {}
+    for operation in operations:
+        change = operation.payload
+        if isinstance(change, ElementChange) and change.content is not None:
+            added.setdefault((change.table, change.set_name), []).append(element_text(change.key, change.content))
+    for (table, name), elements in added.items():
+        yield f"add element {table} {name} {{ {', '.join(elements)} }}"
+
+
+def _emptying(operations: list[Operation]) -> Iterator[str]:
+    """Takes away elements: afterwards none leads to a chain that is deleted."""
+    removed: dict[tuple[str, str], list[str]] = {}
+    for operation in operations:
+        change = operation.payload
+        if isinstance(change, ElementChange) and change.content is None:
+            removed.setdefault((change.table, change.set_name), []).append(change.key)
+        elif isinstance(change, SetChange) and change.content is None:
+            yield f"flush {change.kind} {change.table} {change.name}"
+    for (table, name), keys in removed.items():
+        yield f"delete element {table} {name} {{ {', '.join(keys)} }}"
+
+
+def _deletions(operations: list[Operation]) -> Iterator[str]:
+    for operation in operations:
+        change = operation.payload
+        if isinstance(change, ChainChange) and change.content is None:
+            yield f"delete chain {change.table} {change.name}"
+        elif isinstance(change, SetChange) and change.content is None:
+            yield f"delete {change.kind} {change.table} {change.name}"
+        elif isinstance(change, OtherChange):
+            kind, _space, name = change.what.partition(" ")
+            yield f"delete {kind} {change.table} {name}"
+
+
+def _run(runner: Runner, text: str, *options: str) -> None:
+    """One ``nft -f -``. Raises KernelError that quotes the line at fault."""
+    try:
+        runner.run([PROGRAM, *options, "-f", "-"], text)
+    except CommandError as error:
+        found = re.search(r"/dev/stdin:(\d+):\S+ Error: (.*)", error.stderr)
+        if not found:
+            raise
+        line = text.split("\n")[int(found.group(1)) - 1].strip()
+        shown = line if len(line) < 200 else f"{line[:200]}..."
+        raise KernelError(f"nft: {found.group(2)}, in: {shown} (nothing has changed in nftables)") from error
+
+
+def _parse(text: str) -> Tables:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise KernelError(f"cannot read what nft lists: {error}") from error
+
+
+def _dotted(numbers: Iterable[int]) -> str:
+    return ".".join(str(number) for number in numbers)

@@ -1,0 +1,305 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""nftables of this machine's kernel, each test in a network namespace of its own.
+
+services      172.30.0.0/16, fd00:96::/112    node ports    30000 and up
+endpoints     10.244.0.0/16, fd00:244::/64    this node     node-0 at 192.0.2.1, 2001:db8::1
+"""
+
+from __future__ import annotations
+
+import ctypes
+import difflib
+import os
+import random
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.converge import Outcome, converge
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set import (
+    Options,
+    compile_rule_set,
+    converge_rule_set,
+)
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.subsystems import NftablesTables
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import nftables
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Runner
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import Node, ProxyConfiguration
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.service import Endpoint, ServiceData, ServicePort
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
+from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import NodeFacts
+from ansible_collections.kubenode.proxy.plugins.module_utils.rules.names import is_own_table
+from ansible_collections.kubenode.proxy.plugins.module_utils.rules.nftables import render, service_name
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.nftables import parse
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.nftables import render as render_tables
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import LocalAddress
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ansible_collections.kubenode.proxy.plugins.module_utils.state.nftables import Tables
+
+FOREIGN = """\
+table inet foreign {
+	chain input {
+		type filter hook input priority filter; policy accept;
+		tcp dport 22 accept comment "not ours"
+	}
+}
+"""
+CONFIGURATION = ProxyConfiguration(mode="nftables", cluster_cidrs=("10.244.0.0/16", "fd00:244::/64"))
+FACTS = NodeFacts((6, 1), (LocalAddress("eth0", "192.0.2.1", 24), LocalAddress("eth0", "2001:db8::1", 64)))
+NODE = Node("node-0", ("192.0.2.1", "2001:db8::1"))
+NAT_OUTPUT = "chain ip kube-proxy nat-output"
+FIREWALL = "ip kube-proxy firewall-ips"
+OWNERSHIP = Ownership(lambda *_: False, lambda *_: False, lambda _name: False, lambda _key: False, tables=is_own_table)
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
+
+
+def nft(*argv: str, stdin: str | None = None) -> str:
+    done = subprocess.run(["nft", *argv], check=False, input=stdin, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, f"{argv}: {done.stderr}\n{stdin or ''}"
+    return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def namespace() -> Iterator[None]:
+    """A fresh network namespace for this thread and what it starts, with a table of someone else's."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net", "rb") as outside:
+        assert libc.unshare(0x40000000) == 0, os.strerror(ctypes.get_errno())
+        nft("-f", "-", stdin=FOREIGN)
+        yield
+        assert libc.setns(outside.fileno(), 0x40000000) == 0, os.strerror(ctypes.get_errno())
+
+
+def service(index: int, node_port: int = 0, affinity_timeout: int = 0) -> ServicePort:
+    """A plain service; every third one is of IPv6."""
+    v6 = index % 3 == 2
+    family, base, pods = ("ipv6", "fd00:96::", "fd00:244::") if v6 else ("ipv4", "172.30.0.", "10.244.0.")
+    number = f"{index:x}" if v6 else str(index)
+    endpoints = tuple(Endpoint(f"{pods}{number[-2:]}", 8080 + e, f"node-{e}") for e in range(3))
+    port = ServicePort("ns", f"s{index}", "p", "tcp", family, f"{base}{number}", 80, endpoints=endpoints)
+    return port._replace(node_port=node_port, affinity_timeout=affinity_timeout)
+
+
+def random_service(index: int, random_: random.Random) -> ServicePort:
+    """A service of any kind."""
+    plain = service(index)
+    outside = "2001:db8:1::" if plain.family == "ipv6" else "198.51.100."
+    length = "127" if plain.family == "ipv6" else "31"
+    yes = random_.random
+    return plain._replace(
+        protocol=random_.choice(["tcp", "udp", "sctp"]),
+        endpoints=tuple(e._replace(ready=yes() < 0.8) for e in plain.endpoints[: random_.randrange(4)]),
+        node_port=30000 + index if yes() < 0.5 else 0,
+        external_ips=(f"{outside}{index}",) if yes() < 0.3 else (),
+        load_balancer_ips=(f"{outside}{index + 100}",) if yes() < 0.3 else (),
+        source_ranges=tuple(f"{outside}{2 * n}/{length}" for n in random_.sample(range(6), random_.randrange(4))),
+        affinity_timeout=random_.choice([0, 0, 60, 10800, 86399]),
+        internal_local=yes() < 0.3,
+        external_local=yes() < 0.3,
+    )
+
+
+def random_rule_set(seed: int) -> RuleSet:
+    random_ = random.Random(seed)
+    ports = [random_service(index, random_) for index in random_.sample(range(60), random_.randrange(25))]
+    addresses = random_.choice([(), ("0.0.0.0/0", "::/0"), ("192.0.2.0/24",)])
+    configuration = CONFIGURATION._replace(
+        node_port_addresses=addresses,
+        masquerade_all=random_.random() < 0.2,
+        masquerade_bit=random_.choice([14, 0, 30, 31]),
+        detect_local_mode=random_.choice(["ClusterCIDR", "InterfaceNamePrefix", "BridgeInterface"]),
+        bridge_interface="br0",
+        interface_name_prefix="cali",
+    )
+    return render(ServiceData.of(ports), NODE, configuration, FACTS)
+
+
+def rule_set(*ports: ServicePort) -> RuleSet:
+    return render(ServiceData.of(list(ports)), NODE, CONFIGURATION, FACTS)
+
+
+def go(desired: RuleSet, runner: Runner | None = None) -> Outcome:
+    subsystem = NftablesTables(runner or Runner(), OWNERSHIP, nftables.NftablesSocket())
+    return converge({"nftables": subsystem}, desired, check=False)
+
+
+def listed() -> Tables:
+    return parse(nft("-s", "list", "ruleset"))
+
+
+def difference(expected: Tables) -> list[str]:
+    """Lines of the live tables and of the expected ones that the other side lacks."""
+    texts = (render_tables(listed()).split("\n"), render_tables(expected).split("\n"))
+    return list(difflib.unified_diff(*texts, "live", "expected", n=0, lineterm=""))
+
+
+def brief(outcome: Outcome) -> list[str]:
+    return [f"{o.verb} {o.kind} {o.name.split(' ', 2)[-1]}" for o in outcome.operations]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_change_ends_where_a_fresh_start_does(seed: int) -> None:
+    foreign = parse(FOREIGN)
+    for desired in (random_rule_set(2 * seed), random_rule_set(2 * seed + 1)):
+        socket = nftables.NftablesSocket()
+        before = socket.generation()
+        go(desired)
+        # What nft lists is what was rendered, in every case.
+        assert difference({**foreign, **desired.nftables}) == []
+        assert before is not None
+        assert socket.generation() == before + 1, "one transaction"
+        assert go(desired).operations == []
+
+
+def test_a_change_of_endpoints_rewrites_one_chain_and_touches_no_other_element() -> None:
+    ports = [service(index) for index in range(6)]
+    go(rule_set(*ports))
+    fewer = ports[0]._replace(endpoints=ports[0].endpoints[1:])
+    assert brief(go(rule_set(fewer, *ports[1:]))) == [
+        f"change chain service-{service_name(ports[0])}",
+        "remove element hairpin-connections 10.244.0.0 . 10.244.0.0 . tcp . 8080",
+    ]
+
+
+def test_a_service_that_goes_leaves_nothing() -> None:
+    ports = [service(index, node_port=30000 + index, affinity_timeout=60) for index in range(3)]
+    go(rule_set(*ports))
+    go(rule_set(*ports[:1]))
+    assert "s1" not in nft("list", "ruleset")
+    assert difference({**parse(FOREIGN), **rule_set(*ports[:1]).nftables}) == []
+
+
+def test_clients_are_remembered_across_changes_of_other_services() -> None:
+    sticky = service(0, affinity_timeout=10800)
+    desired = rule_set(sticky, service(1))
+    go(desired)
+    name = next(name for name in desired.nftables["ip kube-proxy"].sets if name.startswith("affinity-"))
+    nft("-f", "-", stdin=f"add element ip kube-proxy {name} {{ 192.0.2.7 }}\n")
+    assert go(desired).operations == []
+    assert go(rule_set(sticky)).changed
+    assert "192.0.2.7" in nft("list", "set", "ip", "kube-proxy", name)
+
+
+@pytest.mark.parametrize(
+    ("vandal", "repair"),
+    [
+        ("delete table ip6 kube-proxy", ["add table kube-proxy"]),
+        ("flush chain ip kube-proxy services", ["change chain services"]),
+        ("add rule ip kube-proxy services drop", ["change chain services"]),
+        ("flush set ip kube-proxy cluster-ips", ["add element cluster-ips 172.30.0.0"]),
+        ("add element ip kube-proxy cluster-ips { 9.9.9.9 }", ["remove element cluster-ips 9.9.9.9"]),
+        ("add counter ip kube-proxy mine", ["remove counter mine"]),
+        ("add chain ip kube-proxy mine", ["remove chain mine"]),
+        (
+            f"delete {NAT_OUTPUT}\nadd {NAT_OUTPUT} {{ type nat hook output priority 7; }}",
+            ["change chain nat-output"],
+        ),
+        ("add table ip kube-proxy { flags dormant; }", ["change table kube-proxy"]),
+        (
+            f"flush chain ip kube-proxy firewall-check\ndelete map {FIREWALL}\nadd set {FIREWALL} {{ type mark; }}",
+            ["change map firewall-ips", "change chain firewall-check"],
+        ),
+    ],
+)
+def test_damage_is_repaired_where_it_is(vandal: str, repair: list[str]) -> None:
+    desired = rule_set(service(0))
+    go(desired)
+    nft("-f", "-", stdin=f"{vandal}\n")
+    assert brief(go(desired)) == repair
+    assert difference({**parse(FOREIGN), **desired.nftables}) == []
+
+
+def test_another_mode_removes_the_tables_and_no_others() -> None:
+    go(rule_set(service(0)))
+    assert brief(go(RuleSet.empty())) == ["remove table kube-proxy", "remove table kube-proxy"]
+    assert listed() == parse(FOREIGN)
+
+
+def test_a_switch_of_modes_leaves_nothing_of_the_other(tmp_path: Path) -> None:
+    data = ServiceData.of([service(index, node_port=30000 + index) for index in range(3)])
+    for mode in ("nftables", "iptables", "nftables"):
+        access = NodeAccess(backend="nft", state_folder=str(tmp_path))
+        configuration = CONFIGURATION._replace(mode=mode, conntrack_max_per_core=0)
+        desired = compile_rule_set(data, NODE, configuration, access)
+        assert converge_rule_set(access, desired, configuration, Options(), check=False).changed
+        again = NodeAccess(backend="nft", state_folder=str(tmp_path))
+        assert not converge_rule_set(again, desired, configuration, Options(), check=False).changed
+        ruleset = nft("list", "ruleset")
+        assert ("kube-proxy {" in ruleset, "KUBE-SERVICES" in ruleset) == (mode == "nftables", mode == "iptables")
+
+
+OFFICE = """
+set networks {
+  type ipv4_addr; flags interval
+  elements = { %s }
+}
+counter hits { }
+chain input { type filter hook input priority -150
+  ip saddr != @networks tcp dport { 443, 80 } counter name hits drop
+}
+"""
+
+
+def office(networks: str) -> RuleSet:
+    """A table of someone who writes it by hand."""
+    text = f"table inet office {{ {OFFICE % networks} }}\n"
+    tables, problem = nftables.listed_form(Runner(), text)
+    assert problem == ""
+    return RuleSet.empty()._replace(nftables=tables)
+
+
+@pytest.mark.parametrize(
+    "networks",
+    ["10.0.0.0/25", "10.0.0.0/23", "10.0.0.128-10.0.1.7", "10.0.0.0/25, 10.0.0.192/26", "10.0.0.7, 10.0.0.9"],
+)
+def test_a_table_in_any_form_is_listed_as_desired(networks: str) -> None:
+    first = office("10.0.0.0/24")
+    assert brief(go(first)) == ["add table office"]
+    assert go(first).operations == []
+    changed = office(networks)
+    assert {operation.kind for operation in go(changed).operations} == {"element"}
+    assert difference({**parse(FOREIGN), **changed.nftables}) == []
+
+
+def test_what_nft_refuses_is_named_by_its_line() -> None:
+    text = "table inet office {\nchain a {\n  tcp port 80 drop\n}\n}\n"
+    tables, problem = nftables.listed_form(Runner(), text)
+    assert tables == {}
+    assert problem.endswith("in line 2: tcp port 80 drop")
+    assert listed() == parse(FOREIGN), "it was loaded elsewhere"
+
+
+def test_processes() -> None:
+    ports = [service(index) for index in range(30)]
+    runner = Runner()
+    go(rule_set(*ports), runner)
+    assert runner.processes == 2, "version, transaction; nothing to list, before or after"
+    runner = Runner()
+    go(rule_set(*ports), runner)
+    assert runner.processes == 2, "a listing a table"
+    runner = Runner()
+    go(rule_set(*ports[1:]), runner)
+    assert runner.processes == 4, "a listing a table, test, transaction"
+
+
+def test_a_refused_transaction_names_the_line_and_changes_nothing() -> None:
+    desired = rule_set(service(0))
+    go(desired)
+    broken = rule_set(service(0), service(1))
+    table = broken.nftables["ip kube-proxy"]
+    chain = next(name for name in table.chains if "s1" in name)
+    table.chains[chain] = table.chains[chain]._replace(rules=("no such rule",))
+    with pytest.raises(KernelError, match="in: no such rule"):
+        go(broken)
+    assert difference({**parse(FOREIGN), **desired.nftables}) == []
