@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.lab import Node
     from tests.lab.netns import Runner
 
-PAIRS = int(os.environ.get("KUBENODE_PAIRS", "40"))
+PAIRS = int(os.environ.get("KUBENODE_PAIRS", "15"))
 SEED = int(os.environ.get("KUBENODE_SEED", "1"))
 # The Python of the node, which sees this checkout at the same path.
 WORKER = ["env", "PYTHONDONTWRITEBYTECODE=1", f"PYTHONPATH={CHECKOUT}/.cache/collections:{CHECKOUT}"]
