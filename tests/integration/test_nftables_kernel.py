@@ -48,12 +48,12 @@ if TYPE_CHECKING:
 
 FOREIGN = """\
 table inet foreign {
-	chain input {
-		type filter hook input priority filter; policy accept;
-		tcp dport 22 accept comment "not ours"
-	}
+    chain input {
+        type filter hook input priority filter; policy accept;
+        tcp dport 22 accept comment "not ours"
+    }
 }
-"""
+""".replace("    ", "\t")
 CONFIGURATION = ProxyConfiguration(mode="nftables", cluster_cidrs=("10.244.0.0/16", "fd00:244::/64"))
 FACTS = NodeFacts((6, 1), (LocalAddress("eth0", "192.0.2.1", 24), LocalAddress("eth0", "2001:db8::1", 64)))
 NODE = Node("node-0", ("192.0.2.1", "2001:db8::1"))

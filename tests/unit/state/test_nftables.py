@@ -27,41 +27,41 @@ DUMPS = sorted(RECORDINGS.glob("*/v*/nftables/*.nft"))
 
 LISTED = """\
 table inet mixed {
-	flags dormant
-	comment "a table"
-	counter hits {
-		packets 3 bytes 180
-	}
+    flags dormant
+    comment "a table"
+    counter hits {
+        packets 3 bytes 180
+    }
 
-	set plain {
-		type inet_service
-	}
+    set plain {
+        type inet_service
+    }
 
-	set seen {
-		type ipv4_addr
-		size 65535
-		flags dynamic,timeout
-		timeout 1h30m
-		elements = { 10.0.0.1 timeout 5m expires 4m3s, 10.0.0.2 expires 1s }
-	}
+    set seen {
+        type ipv4_addr
+        size 65535
+        flags dynamic,timeout
+        timeout 1h30m
+        elements = { 10.0.0.1 timeout 5m expires 4m3s, 10.0.0.2 expires 1s }
+    }
 
-	map verdicts {
-		type ipv4_addr . inet_proto . inet_service : verdict
-		comment "of services"
-		elements = { 10.96.0.1 . tcp . 443 comment "a, b : c {" : goto reject-chain,
-				10.96.0.2 . udp . 53 : drop }
-	}
+    map verdicts {
+        type ipv4_addr . inet_proto . inet_service : verdict
+        comment "of services"
+        elements = { 10.96.0.1 . tcp . 443 comment "a, b : c {" : goto reject-chain,
+                10.96.0.2 . udp . 53 : drop }
+    }
 
-	chain input {
-		comment "with a hook"
-		type filter hook input priority filter; policy accept;
-		ip saddr { 10.0.0.1, 10.0.0.2 } drop comment "}"
-	}
+    chain input {
+        comment "with a hook"
+        type filter hook input priority filter; policy accept;
+        ip saddr { 10.0.0.1, 10.0.0.2 } drop comment "}"
+    }
 
-	chain empty {
-	}
+    chain empty {
+    }
 }
-"""
+""".replace("    ", "\t")
 MIXED = Table(
     options=(("flags", "dormant"), ("comment", '"a table"')),
     sets={
