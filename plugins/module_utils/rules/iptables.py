@@ -19,7 +19,8 @@ from ..model.service import FAMILIES, effective_source_ranges
 from ..model.version import VERSIONS
 from ..state.rule_set import RuleSet, UDPEndpoints
 from .facts import NodeFacts, localhost_node_ports, node_port_networks
-from .iptables_chains import ACCEPTED_LOCALHOST, DROPPED_INVALID, static_tables
+from .iptables_chains import static_tables
+from .names import ACCEPTED_LOCALHOST, ACCOUNTING_OBJECTS
 from .sysctls import iptables_sysctls
 from .traffic import Dispatch, comment, local_match, not_local_match, place
 
@@ -42,12 +43,12 @@ def render(service_data: ServiceData, node: Node, configuration: ProxyConfigurat
         )
         for family in FAMILIES
     }
-    accounting = frozenset({DROPPED_INVALID, ACCEPTED_LOCALHOST} if facts.accounting else ())
+    counts = facts.accounting and VERSIONS[configuration.version].accounting
     return RuleSet.empty()._replace(
         settings={"mode": "iptables", "version": configuration.version},
         sysctls=iptables_sysctls(node, configuration, facts),
         tables={name: family.tables() for name, family in families.items()},
-        accounting_objects=accounting if VERSIONS[configuration.version].accounting else frozenset(),
+        accounting_objects=ACCOUNTING_OBJECTS if counts else frozenset(),
         udp_endpoints={key: value for family in families.values() for key, value in family.udp_endpoints.items()},
     )
 

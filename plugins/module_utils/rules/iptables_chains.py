@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..model.version import VERSIONS
 from ..state.iptables import Chain, Tables
 from .facts import NodeFacts, localhost_node_ports, node_port_networks
+from .names import DROPPED_INVALID
 from .traffic import Dispatch, comment, masquerade_rules
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from ..model.node import Node, ProxyConfiguration
 
-DROPPED_INVALID = "ct_state_invalid_dropped_pkts"
-ACCEPTED_LOCALHOST = "localhost_nps_accepted_pkts"
 CANARY = "KUBE-PROXY-CANARY"
 NEW = "-m conntrack --ctstate NEW "
 EXTERNAL = (NEW, "kubernetes externally-visible service portals", "KUBE-EXTERNAL-SERVICES")

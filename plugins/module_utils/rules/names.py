@@ -46,7 +46,9 @@ NAT_CHAINS = frozenset(
         "KUBE-LOAD-BALANCER",
     }
 )
-ACCOUNTING_OBJECTS = frozenset({"ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"})
+DROPPED_INVALID = "ct_state_invalid_dropped_pkts"
+ACCEPTED_LOCALHOST = "localhost_nps_accepted_pkts"
+ACCOUNTING_OBJECTS = frozenset({DROPPED_INVALID, ACCEPTED_LOCALHOST})
 # The link of IPVS mode.
 DEVICE = "kube-ipvs0"
 # The families as nft calls them; our tables have one name in both.
