@@ -108,6 +108,7 @@ def ownership_of(recorded: Collection[VirtualServerKey], only_owner: bool, exclu
         names.ACCOUNTING_OBJECTS.__contains__,
         names.is_shared_chain,
         names.is_own_table,
+        names.is_dispatch_chain,
     )
 
 

@@ -32,7 +32,7 @@ from ..state.iptables_rule import target
 from ..state.rule_set import RuleSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from ..kernel.command import Runner
     from ..plan.conntrack import Flow
@@ -175,22 +175,31 @@ class Chains:
         kernel_iptables.apply(self._runner, self._backend, self._family, operations)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
-        return onto._replace(tables={**onto.tables, self._family: self._own()})
+        return onto._replace(tables={**onto.tables, self._family: self._own(desired.tables[self._family])})
 
-    def _own(self) -> Tables:
+    def _own(self, desired: Tables) -> Tables:
         """Our chains, and the built-in ones that hold jumps of ours: the others say nothing."""
         found: Tables = {}
         for table, chains in self._live.items():
-            own = {name: kept for name, chain in chains.items() if (kept := self._kept(table, name, chain))}
+            wanted = desired.get(table, {})
+            own = {name: kept for name, chain in chains.items() if (kept := self._kept(table, name, chain, wanted))}
             if own:
                 found[table] = own
         return found
 
-    def _kept(self, table: str, name: str, chain: Chain) -> Chain | None:
+    def _kept(self, table: str, name: str, chain: Chain, desired: Mapping[str, Chain]) -> Chain | None:
         if chain.policy is None:
-            return chain if self._ownership.chains(table, name) else None
+            return self._shown(table, name, chain, desired.get(name)) if self._ownership.chains(table, name) else None
         jumps = tuple(rule for rule in chain.rules if self._ownership.jumps(table, name, target(rule)))
         return Chain("ACCEPT", jumps) if jumps else None
+
+    def _shown(self, table: str, name: str, chain: Chain, wanted: Chain | None) -> Chain:
+        """As desired where only the order or the spelling differs, which is no difference to show either."""
+        if wanted is None:
+            return chain
+        any_order = self._ownership.dispatch_chains(table, name)
+        differs = plan_iptables.chain_difference(chain.rules, wanted.rules, self._family, any_order)
+        return chain if differs else wanted
 
 
 class NftablesTables:

@@ -8,7 +8,10 @@
 
 User-defined chains of ours are rewritten whole where they differ. In a built-in chain only our jumps are touched: as in
 kube-proxy, a jump that is there is right wherever it stands among foreign rules, and the first goes to the head. What
-kube-proxy does not do: keep our jumps in their order, and take away surplus ones.
+kube-proxy does not do: keep our jumps in their order, and take away surplus ones. A jump to a chain that others share
+is theirs as well, so it is never moved.
+
+In dispatch chains rules that exclude each other may stand in any order, as kube-proxy's is random there.
 
 Rules are deleted by their text, never by number: a number may be another program's rule by the time it is used.
 """
@@ -22,6 +25,7 @@ from typing import NamedTuple
 from ..state.iptables import Chain, Tables
 from ..state.iptables_rule import canonical, target
 from .operation import ADD, CHANGE, REMOVE, Operation, Ownership
+from .rule_order import in_normal_order
 
 NO_CHAIN = Chain(None, ())
 
@@ -108,23 +112,47 @@ def _chain(table: _Table, name: str, rules: tuple[str, ...]) -> list[Operation]:
     if name not in table.actual:
         verb, reason = ADD, "is missing"
     else:
-        difference = _difference(table.actual[name].rules, rules, table.family)
+        any_order = table.ownership.dispatch_chains(table.name, name)
+        difference = chain_difference(table.actual[name].rules, rules, table.family, any_order)
         if difference is None:
             return []
         verb, reason = CHANGE, difference
     return [Operation(verb, "chain", table.object(name), reason, ChainContent(table.name, name, rules))]
 
 
-def _difference(have: tuple[str, ...], want: tuple[str, ...], family: str) -> str | None:
-    """How the rules of a chain differ, None if they do not."""
+def chain_difference(have: tuple[str, ...], want: tuple[str, ...], family: str, any_order: bool) -> str | None:
+    """How the rules of a chain differ, None if they do not.
+
+    With ``any_order`` rules that exclude each other may have changed places; ``want`` is then in the form of
+    ``iptables-save``.
+    """
     if have == want:
         return None
+    if any_order:
+        return _difference_in_any_order(have, want, family)
     for number, (is_, should) in enumerate(zip(have, want), 1):
         if is_ != should and _canonical(is_, family) != _canonical(should, family):
             return f"rule {number} of {len(want)} is: {is_}"
     if len(have) == len(want):
         return None
     return f"has {len(have)} rules, not {len(want)}"
+
+
+def _difference_in_any_order(have: tuple[str, ...], want: tuple[str, ...], family: str) -> str | None:
+    known = frozenset(want)
+    live: list[str] = []
+    for number, rule in enumerate(have, 1):
+        live.append(rule if rule in known else _canonical(rule, family))
+        if live[-1] not in known:
+            return f"rule {number} of {len(want)} is: {rule}"
+    if len(live) == len(want) and in_normal_order(live) == in_normal_order(want):
+        return None
+    surplus, missing = Counter(live) - Counter(want), Counter(want) - Counter(live)
+    if surplus:
+        return f"has a rule more than once: {next(iter(surplus))}"
+    if missing:
+        return f"has {len(have)} rules, not {len(want)}; the first that is missing: {next(iter(missing))}"
+    return "has rules of one destination out of order"
 
 
 def _canonical(rule: str, family: str) -> str:
@@ -176,6 +204,7 @@ class _Jumps:
         self.want = tuple(_canonical(rule, table.family) for rule in table.desired.get(chain, NO_CHAIN).rules)
         # index in self.have -> the rule, canonical where it may equal a desired one
         self.own = self._find_own()
+        self._leave_misplaced()
         # index in self.want -> index in self.have
         self.kept = self._keep()
 
@@ -205,6 +234,14 @@ class _Jumps:
             if spelt in self.want or (to and self.table.ownership.jumps(self.table.name, self.chain, to)):
                 own[index] = spelt
         return own
+
+    def _leave_misplaced(self) -> None:
+        """Where our jumps are out of order, those that are others' as well count as foreign, and stay."""
+        rules = list(self.own.values())
+        if len(_common(rules, self.want)) < sum(rule in rules for rule in self.want):
+            shared = {rule for rule in rules if self.table.ownership.shared_chains(self.table.name, target(rule))}
+            self.want = tuple(rule for rule in self.want if rule not in shared)
+            self.own = {index: rule for index, rule in self.own.items() if rule not in shared}
 
     def _keep(self) -> dict[int, int]:
         places = list(self.own)

@@ -44,7 +44,8 @@ class Ownership(NamedTuple):
     ``chains(table, name)``, ``jumps(table, built_in_chain, target)``, ``sets(name)`` and ``virtual_servers(key)``
     answer for live objects that are not in the desired state; what is desired is ours by definition.
     ``shared_chains(table, name)`` are user-defined chains into which others write too: as in built-in chains, only the
-    desired rules are ours there.
+    desired rules are ours there. In ``dispatch_chains(table, name)`` rules of different destinations may stand in any
+    order: see :mod:`.rule_order`.
     """
 
     chains: Callable[[str, str], bool]
@@ -55,3 +56,4 @@ class Ownership(NamedTuple):
     shared_chains: Callable[[str, str], bool] = lambda _table, _name: False
     # By family and name, as in "ip kube-proxy".
     tables: Callable[[str], bool] = lambda _name: False
+    dispatch_chains: Callable[[str, str], bool] = lambda _table, _name: False

@@ -46,6 +46,18 @@ NAT_CHAINS = frozenset(
         "KUBE-LOAD-BALANCER",
     }
 )
+# (table, chain) in which kube-proxy writes the rules of the services in a random order.
+DISPATCH_CHAINS = frozenset(
+    {
+        ("nat", "KUBE-SERVICES"),
+        ("nat", "KUBE-NODEPORTS"),
+        ("filter", "KUBE-SERVICES"),
+        ("filter", "KUBE-EXTERNAL-SERVICES"),
+        ("filter", "KUBE-NODEPORTS"),
+        ("filter", "KUBE-PROXY-FIREWALL"),
+        ("filter", "KUBE-IPVS-OUT-FILTER"),
+    }
+)
 DROPPED_INVALID = "ct_state_invalid_dropped_pkts"
 ACCEPTED_LOCALHOST = "localhost_nps_accepted_pkts"
 ACCOUNTING_OBJECTS = frozenset({DROPPED_INVALID, ACCEPTED_LOCALHOST})
@@ -67,6 +79,11 @@ def is_own_chain(table: str, chain: str) -> bool:
 def is_shared_chain(table: str, chain: str) -> bool:
     """Whether kubelet writes into a chain of ours too."""
     return (table, chain) == ("filter", "KUBE-FIREWALL")
+
+
+def is_dispatch_chain(table: str, chain: str) -> bool:
+    """Whether the rules of different destinations have no order among each other in kube-proxy's chain."""
+    return (table, chain) in DISPATCH_CHAINS
 
 
 def is_own_jump(table: str, chain: str, target: str) -> bool:

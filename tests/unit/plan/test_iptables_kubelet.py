@@ -153,6 +153,19 @@ def test_the_jumps_of_both_are_in_kube_proxy_s_order_where_kubelet_came_first() 
     assert chains == ["KUBE-FIREWALL", "KUBE-PROXY-FIREWALL", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "DROP"]
 
 
+def test_a_jump_of_kubelet_s_is_right_wherever_it_stands() -> None:
+    """A kubelet that starts before kube-proxy has it at the end: kube-proxy puts its jumps at the head."""
+    wanted = desired("iptables")
+    made = converged({}, wanted)
+    jumps = made["filter"]["INPUT"].rules
+    for at in range(len(jumps)):
+        others = [rule for rule in jumps if rule != JUMP]
+        made["filter"]["INPUT"] = built_in(*others[:at], JUMP, *others[at:])
+        assert planned(made, wanted) == []
+    made["filter"]["INPUT"] = built_in(jumps[2], jumps[1], *jumps[3:], JUMP)
+    assert converged(made, wanted)["filter"]["INPUT"] == built_in(*jumps[1:], JUMP)
+
+
 def test_our_guard_joins_the_rules_that_are_there() -> None:
     made = converged(kubelet_s(MARKED, ADDED), desired("iptables"))
     assert set(made["filter"]["KUBE-FIREWALL"].rules) == {MARKED, ADDED, GUARD}

@@ -12,12 +12,17 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set import ownership_of
 from ansible_collections.kubenode.proxy.plugins.module_utils.model import kubernetes
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration import (
     parse_configuration,
     parse_kube_proxy_configuration,
     parse_node,
 )
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan import ipset as plan_ipset
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan import iptables as plan_iptables
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan import ipvs as plan_ipvs
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan import nftables as plan_nftables
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import NodeFacts
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.modes import render
 from ansible_collections.kubenode.proxy.plugins.module_utils.state import ipset, iptables, ipvs, nftables
@@ -71,10 +76,10 @@ def judge() -> Any:
     return module
 
 
-def rendered(recording: Recording, facts: NodeFacts = FACTS) -> RuleSet:
+def rendered(recording: Recording, facts: NodeFacts = FACTS, canary_chains: bool = True) -> RuleSet:
     document = yaml.safe_load((RECORDINGS / recording.case / "input.yaml").read_text())
     variables = parse_kube_proxy_configuration(document.get("config") or {}, recording.mode)
-    chosen = {"mode": recording.mode, "version": recording.version, "canary_chains": True}
+    chosen = {"mode": recording.mode, "version": recording.version, "canary_chains": canary_chains}
     configuration = parse_configuration({**variables, **CONNTRACK_LEFT_ALONE, **chosen})
     return render(kubernetes.parse(document["objects"]), parse_node(document["node"]), configuration, facts)
 
@@ -98,6 +103,22 @@ def test_rule_set_equals_recording(recording: Recording, tmp_path: Path) -> None
     live = dict(line.split(" = ") for line in recording.text("sysctl").splitlines())
     assert {name: live[name] for name in rule_set.sysctls} == rule_set.sysctls
     assert rule_set.sysctls.get("net.ipv4.conf.all.route_localnet", "0") == live["net.ipv4.conf.all.route_localnet"]
+
+
+@pytest.mark.skipif(not CASES, reason="no recordings beside this checkout")
+@pytest.mark.parametrize("recording", CASES, ids="-".join)
+def test_a_node_as_recorded_needs_nothing(recording: Recording) -> None:
+    """Whatever order kube-proxy has written its rules in, and with its canary chains, which nobody asked for."""
+    wanted = rendered(recording, canary_chains=False)
+    own = ownership_of((), only_owner=False, exclude_cidrs=())
+    for family, name in (("ipv4", "iptables.rules"), ("ipv6", "ip6tables.rules")):
+        tables = iptables.parse(recording.text(name))
+        assert plan_iptables.plan(tables, wanted.tables[family], own, family) == []
+    assert plan_ipset.plan(ipset.parse(recording.text("ipset.save")), wanted.sets, own.sets) == []
+    servers = ipvs.parse(recording.text("ipvs.save"))
+    assert plan_ipvs.plan(servers, {}, wanted.virtual_servers, own.virtual_servers) == []
+    tables_of_nft = nftables.parse(recording.text("ip.nft") + recording.text("ip6.nft"))
+    assert plan_nftables.plan(tables_of_nft, wanted.nftables, own.tables) == []
 
 
 @pytest.mark.skipif(not CASES, reason="no recordings beside this checkout")
