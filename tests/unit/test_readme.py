@@ -16,6 +16,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model import source
 CHECKOUT = Path(__file__).parents[2]
 README = (CHECKOUT / "README.md").read_text()
 OPERATIONS = (CHECKOUT / "docs" / "guides" / "operations.md").read_text()
+DRIFT = (CHECKOUT / "docs" / "guides" / "drift.md").read_text()
 
 
 def yaml_blocks() -> list[Any]:
@@ -58,8 +59,9 @@ def test_what_is_listed_is_what_there_is() -> None:
 
 
 def test_every_variable_in_the_text_is_one() -> None:
-    playbook_variables = {"kube_proxy_hosts", "kube_proxy_become"}
-    for text in (README, OPERATIONS):
+    playbooks = "".join(path.read_text() for path in (CHECKOUT / "playbooks").glob("*.yml"))
+    playbook_variables = set(re.findall(r"(kube_proxy_\w+) \| default", playbooks))
+    for text in (README, OPERATIONS, DRIFT):
         assert set(re.findall(r"kube_proxy_\w+", text)) <= role_variables() | playbook_variables
 
 
