@@ -20,6 +20,7 @@ description:
     where the kernel shows signs of it.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
+  - kubenode.proxy.remember
 options:
   modules:
     description:
@@ -124,7 +125,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue import kernel_
 
 
 def main() -> None:
-    module.run(kernel_modules.work, **kernel_modules.OPTIONS)
+    module.run(kernel_modules.work, remember_as="kernel_modules", **kernel_modules.OPTIONS)
 
 
 if __name__ == "__main__":

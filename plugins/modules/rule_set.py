@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - kubenode.proxy.attributes
   - kubenode.proxy.netns
   - kubenode.proxy.backend
+  - kubenode.proxy.remember
 options:
   services:
     description:
@@ -172,7 +173,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue import module,
 
 
 def main() -> None:
-    module.run(rule_set_module.work, **rule_set_module.OPTIONS)
+    module.run(rule_set_module.work, remember_as="rule_set", **rule_set_module.OPTIONS)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ description:
   - Where a setting is missing from the kernel, nothing is written, and the error names the kernel module that has it.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
+  - kubenode.proxy.remember
   - kubenode.proxy.netns
 options:
   settings:
@@ -112,7 +113,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue import module,
 
 
 def main() -> None:
-    module.run(sysctls.work, **sysctls.OPTIONS)
+    module.run(sysctls.work, remember_as="sysctls", **sysctls.OPTIONS)
 
 
 if __name__ == "__main__":

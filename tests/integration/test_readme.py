@@ -72,4 +72,5 @@ def test_first_use(tmp_path: Path, ansible_env: Mapping[str, str]) -> None:
         assert "-a -t 10.96.0.10:80 -r 10.244.2.7:8080 -m -w 1" in node.run("ipvsadm -Sn").stdout
         again = run(*play, str(CHECKOUT / "site.yml"), folder=tmp_path, environment=ansible_env)
         assert changed(again) == 0
-        assert node.run("ls /var/lib/kubenode-proxy").stdout.split() == ["rule_set", "services.json", "virtual_servers"]
+        files = ["rule_set", "runs", "services.json", "virtual_servers"]
+        assert node.run("ls /var/lib/kubenode-proxy").stdout.split() == files

@@ -21,9 +21,8 @@ from .module import NETNS, RULE_SET, access, result_of
 from .subsystems import DummyLink
 
 if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-
     from ..plan.operation import Operation
+    from .module import Call
 
 # A name of an interface is one byte shorter than the kernel's field for it.
 MAX_NAME_LENGTH = 15
@@ -39,7 +38,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC, "mutually_exclusive": [("addresses", "rule_set")]}
 
 
-def work(module: AnsibleModule) -> dict[str, Any]:
+def work(module: Call) -> dict[str, Any]:
     """Converges the link and its addresses."""
     params = module.params
     link = compiled_link(params) if params["rule_set"] else desired_link(params)

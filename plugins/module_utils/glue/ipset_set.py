@@ -22,8 +22,7 @@ from .converge import converge
 from .module import NETNS, RULE_SET, access, result_of
 
 if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-
+    from .module import Call
 TYPES = [
     "bitmap:ip", "bitmap:ip,mac", "bitmap:port", "hash:ip", "hash:ip,mac", "hash:ip,mark", "hash:ip,port",
     "hash:ip,port,ip", "hash:ip,port,net", "hash:mac", "hash:net", "hash:net,iface", "hash:net,net", "hash:net,port",
@@ -55,14 +54,14 @@ ARGUMENT_SPEC: dict[str, Any] = {
     **RULE_SET,
     **NETNS,
 }
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "argument_spec": ARGUMENT_SPEC,
     "mutually_exclusive": [("name", "sets", "rule_set")],
     "required_one_of": [("name", "sets", "rule_set")],
 }
 
 
-def work(module: AnsibleModule) -> dict[str, Any]:
+def work(module: Call) -> dict[str, Any]:
     """Converges the sets."""
     if module.params["rule_set"]:
         sets = read_compiled(module.params["rule_set"]).sets

@@ -25,10 +25,9 @@ from .subsystems import VirtualServers
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from ansible.module_utils.basic import AnsibleModule
-
     from ..state.ipvs import Traffic, VirtualServerKey
     from ..state.ipvs import VirtualServers as Servers
+    from .module import Call
     from .node import NodeAccess
 
 # Fields of Traffic that count up; the others are rates.
@@ -58,7 +57,7 @@ class Task(NamedTuple):
     counted: Collection[VirtualServerKey]
 
 
-def work(module: AnsibleModule) -> dict[str, Any]:
+def work(module: Call) -> dict[str, Any]:
     """Converges the virtual servers; sets counters to zero on request."""
     params = module.params
     check_arguments(params)
@@ -77,7 +76,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     return {**result_of(module, outcome, node), "draining": subsystem.draining(task.desired)}
 
 
-def _converge(module: AnsibleModule, node: NodeAccess, subsystem: ServersByPolicy, task: Task) -> Outcome:
+def _converge(module: Call, node: NodeAccess, subsystem: ServersByPolicy, task: Task) -> Outcome:
     subsystems = {"virtual servers": subsystem}
     if module.params["rule_set"]:
         outcome = converge_recorded(node, subsystems, task.desired, task.recorded, module.check_mode)
@@ -95,7 +94,7 @@ def check_arguments(params: dict[str, Any]) -> None:
         raise InputError(["only_owner: would remove every virtual server: say so with an empty list of services"])
 
 
-def _task(module: AnsibleModule, node: NodeAccess) -> Task:
+def _task(module: Call, node: NodeAccess) -> Task:
     params = module.params
     recorded = node.recorded_virtual_servers()
     if params["rule_set"]:

@@ -11,24 +11,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ansible.module_utils.parsing.convert_bool import boolean
-
 from ..kernel import files
 from ..kernel import modules as kernel_modules
 from ..kernel.command import KernelError, Runner
 from ..model.errors import Problems, nearest
+from ..model.fields import Fields
 from ..plan.node import plan_drop_in, plan_kernel_modules
 from ..state.kernel_module import KernelModules, WantedModule, canonical_name
 from ..state.node import DROP_IN_HEADER, render_lines
 from ..state.rule_set import RuleSet
 from . import drop_in
 from .converge import converge
-from .module import access, result_of
+from .module import REMEMBER, access, result_of
 
 if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-
     from ..plan.operation import Operation
+    from .module import Call
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 KEYS = ("name", "any_of", "required")
@@ -36,11 +34,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "modules": {"type": "list", "elements": "raw", "default": []},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **drop_in.options("/etc/modules-load.d", "kubenode-proxy.conf"),
+    **REMEMBER,
 }
 OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC}
 
 
-def work(module: AnsibleModule) -> dict[str, Any]:
+def work(module: Call) -> dict[str, Any]:
     """Loads the modules, and converges their drop-in file."""
     params = module.params
     wanted = desired_modules(params)
@@ -56,7 +55,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         "missing": [str(one) for one in subsystem.missing],
         "drop_in": path,
     }
-    if module._diff:
+    if module.diff:
         new = [operation.name for operation in outcome.operations if operation.kind == "kernel module"]
         before = [name for name in subsystem.names if name not in new]
         result["diff"] = [drop_in.diff("kernel", render_lines(before), render_lines(subsystem.names))]
@@ -96,11 +95,7 @@ def _wanted(entry: Any, path: str, problems: Problems) -> WantedModule:
         if not isinstance(name, str) or not NAME.fullmatch(name):
             where = f"{path}.any_of[{index}]" if "any_of" in fields else path
             problems.add(where, f"{name!r} is not the name of a kernel module, such as ip_vs")
-    try:
-        required = boolean(fields.get("required", True))
-    except TypeError:
-        required = True
-        problems.add(f"{path}.required", f"{fields['required']!r} is neither true nor false")
+    required = Fields(fields, path, problems).boolean("required", True)
     return WantedModule(tuple(canonical_name(str(name)) for name in names), required)
 
 

@@ -26,10 +26,9 @@ from .rule_set import ownership_of
 from .subsystems import Chains
 
 if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-
     from ..kernel.iptables import Backend
     from ..state.iptables import Tables
+    from .module import Call
     from .node import NodeAccess
     from .subsystems import Subsystem
 
@@ -91,7 +90,7 @@ class FamilyChains(NamedTuple):
         )
 
 
-def work(module: AnsibleModule) -> dict[str, Any]:
+def work(module: Call) -> dict[str, Any]:
     """Converges the chains."""
     params = module.params
     families = {} if params["rule_set"] else desired_chains(params)

@@ -9,13 +9,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
-
-from ansible.module_utils.basic import AnsibleModule
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..kernel.command import KernelError
 from ..model.errors import InputError
 from ..state import rule_set
+from . import remembered
 from .node import NodeAccess
 
 if TYPE_CHECKING:
@@ -29,13 +28,34 @@ SHOWN_OPERATIONS = 1000
 NETNS = {"netns": {"type": "str"}}
 BACKEND = {"backend": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"}}
 RULE_SET = {"rule_set": {"type": "path"}}
+REMEMBER = {"remember": {"type": "bool", "default": False}}
 
 
-def run(work: Callable[[AnsibleModule], dict[str, Any]], **options: Any) -> None:
-    """Runs a module: ``work`` gives the result, its errors become the module's failure."""
+class Call(NamedTuple):
+    """One call of a module, by Ansible or by the node's own program.
+
+    ``params`` are its arguments, with defaults filled in. ``warn`` takes what a person should know, though it is no
+    error.
+    """
+
+    params: dict[str, Any]
+    check_mode: bool
+    diff: bool
+    warn: Callable[[str], None]
+
+
+def run(work: Callable[[Call], dict[str, Any]], remember_as: str = "", **options: Any) -> None:
+    """Runs a module: ``work`` gives the result, its errors become the module's failure.
+
+    ``remember_as`` is the name of a module with the option ``remember``.
+    """
+    # Here, because the node's own program uses the rest without Ansible.
+    from ansible.module_utils.basic import AnsibleModule
+
     module = AnsibleModule(supports_check_mode=True, **options)
+    call = Call(module.params, module.check_mode, module._diff, module.warn)
     try:
-        result = work(module)
+        result = remembered.work(work, call, remember_as) if remember_as else work(call)
     except InputError as error:
         module.fail_json(msg=f"{len(error.problems)} problem(s) in the input: {error}", problems=error.problems)
     except KernelError as error:
@@ -43,12 +63,12 @@ def run(work: Callable[[AnsibleModule], dict[str, Any]], **options: Any) -> None
     module.exit_json(**result)
 
 
-def access(module: AnsibleModule) -> NodeAccess:
+def access(module: Call) -> NodeAccess:
     """The node as the common options ``netns`` and ``backend`` tell."""
     return NodeAccess(netns=module.params.get("netns"), backend=module.params.get("backend") or "auto")
 
 
-def result_of(module: AnsibleModule, outcome: Outcome, node: NodeAccess) -> dict[str, Any]:
+def result_of(module: Call, outcome: Outcome, node: NodeAccess) -> dict[str, Any]:
     """A result: what changed and why, counts, figures; texts before and after in diff mode."""
     for warning in node.warnings:
         module.warn(warning)
@@ -63,6 +83,6 @@ def result_of(module: AnsibleModule, outcome: Outcome, node: NodeAccess) -> dict
             "seconds": outcome.phases,
         },
     }
-    if module._diff:
+    if module.diff:
         result["diff"] = {"before": rule_set.render(outcome.before), "after": rule_set.render(outcome.after)}
     return result

@@ -23,9 +23,8 @@ from .module import NETNS, RULE_SET, access, result_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ansible.module_utils.basic import AnsibleModule
-
     from ..state.nftables import Tables
+    from .module import Call
     from .node import NodeAccess
 
 FAMILIES = ["ip", "ip6", "inet", "arp", "bridge"]
@@ -38,14 +37,14 @@ ARGUMENT_SPEC: dict[str, Any] = {
     **RULE_SET,
     **NETNS,
 }
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "argument_spec": ARGUMENT_SPEC,
     "mutually_exclusive": [("name", "rule_set")],
     "required_one_of": [("name", "rule_set")],
 }
 
 
-def work(module: AnsibleModule) -> dict[str, Any]:
+def work(module: Call) -> dict[str, Any]:
     """Converges one table, or those of the rule set."""
     node = access(module)
     owned: Callable[[str], bool]

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .subsystems import Subsystem
 
 STATE_FOLDER = "/var/lib/kubenode-proxy"
+# The lock of runs outside network namespaces.
+LOCK = "kubenode-proxy"
 # Seconds to wait for another run.
 LOCK_TIMEOUT = 60.0
 
@@ -49,7 +51,7 @@ class NodeAccess:
     def __init__(self, netns: str | None = None, backend: str = "auto", state_folder: str = STATE_FOLDER) -> None:
         if netns:
             enter(netns)
-        self._lock_name = f"kubenode-proxy-{netns}" if netns else "kubenode-proxy"
+        self._lock_name = f"{LOCK}-{netns}" if netns else LOCK
         self.folder = os.path.join(state_folder, "netns", netns) if netns else state_folder
         self.runner = Runner()
         self.conntrack = Conntrack()

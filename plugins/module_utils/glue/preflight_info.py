@@ -15,8 +15,7 @@ from ..kernel import facts, modules, packages
 from ..kernel.command import Runner
 
 if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-
+    from .module import Call
 NEEDED = ["ip", "iptables", "ipset", "ipvsadm", "modprobe", "pyroute2"]
 # What nftables mode needs instead of iptables, ipset and ipvsadm.
 CHOICES = [*NEEDED, "nft"]
@@ -28,7 +27,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def work(module: AnsibleModule) -> dict[str, Any]:
+def work(module: Call) -> dict[str, Any]:
     """Looks, and changes nothing."""
     runner = Runner()
     manager = packages.manager(runner)

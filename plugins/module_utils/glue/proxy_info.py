@@ -26,9 +26,8 @@ from .module import BACKEND, NETNS, access
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ansible.module_utils.basic import AnsibleModule
-
     from ..state.ipvs import RealServer, RealServerKey, VirtualServer, VirtualServerKey
+    from .module import Call
     from .node import NodeAccess
 
 SUBSETS = ["virtual_servers", "sets", "chains", "addresses", "versions"]
@@ -47,7 +46,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC}
 
 
-def work(module: AnsibleModule) -> dict[str, Any]:
+def work(module: Call) -> dict[str, Any]:
     """Looks, and changes nothing."""
     params = module.params
     node = access(module)

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ..model.configuration import parse_configuration, parse_node
 from ..model.errors import InputError
 from . import service_data
-from .module import BACKEND, NETNS, access, result_of
+from .module import BACKEND, NETNS, REMEMBER, access, result_of
 from .rule_set import Options, compile_rule_set, converge_rule_set, default_path, write_rule_set
 
 if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-
     from ..model.node import Node, ProxyConfiguration
+    from .module import Call
     from .node import NodeAccess
 
 PROTOCOLS = ["tcp", "udp", "sctp"]
@@ -39,11 +38,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "lock_timeout": {"type": "float", "default": 60},
     **BACKEND,
     **NETNS,
+    **REMEMBER,
 }
-OPTIONS = {"argument_spec": ARGUMENT_SPEC, "mutually_exclusive": [("services", "src")]}
+OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC, "mutually_exclusive": [("services", "src")]}
 
 
-def work(module: AnsibleModule) -> dict[str, Any]:
+def work(module: Call) -> dict[str, Any]:
     """Compiles the rule set, and converges the node to it."""
     params = module.params
     if params["services"] is not None or params["src"] is not None:
@@ -58,7 +58,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 
 def _compile_and_converge(
-    module: AnsibleModule, here: NodeAccess, node: Node, configuration: ProxyConfiguration
+    module: Call, here: NodeAccess, node: Node, configuration: ProxyConfiguration
 ) -> dict[str, Any]:
     params = module.params
     found = service_data.load(here.folder, params["checksum"], params["incoming"])

@@ -19,13 +19,12 @@ from ..state.node import parse_sysctls, render_sysctl_file, render_sysctls, sysc
 from ..state.rule_set import RuleSet
 from . import drop_in
 from .converge import converge
-from .module import NETNS, access, result_of
+from .module import NETNS, REMEMBER, access, result_of
 from .subsystems import Sysctls
 
 if TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-
     from ..plan.operation import Operation
+    from .module import Call
 
 NAME = re.compile(r"[A-Za-z0-9_][^\s=*#;]*")
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -33,11 +32,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "ignore_missing": {"type": "bool", "default": False},
     **drop_in.options("/etc/sysctl.d", "60-kubenode-proxy.conf"),
     **NETNS,
+    **REMEMBER,
 }
 OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC}
 
 
-def work(module: AnsibleModule) -> dict[str, Any]:
+def work(module: Call) -> dict[str, Any]:
     """Converges the settings, and their drop-in file."""
     params = module.params
     settings = desired_settings(params)
@@ -48,7 +48,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     desired = RuleSet.empty()._replace(sysctls=settings)
     outcome = converge({"sysctls": subsystem}, desired, module.check_mode)
     result = {**result_of(module, outcome, node), "missing": subsystem.missing(settings), "drop_in": path}
-    if module._diff:
+    if module.diff:
         live = outcome.before.sysctls
         after = {name: value for name, value in settings.items() if name not in result["missing"]}
         diffs = [drop_in.diff("kernel", render_sysctls(live), render_sysctls(after))]

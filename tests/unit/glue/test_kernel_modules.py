@@ -56,7 +56,7 @@ def test_a_module_is_a_name_or_a_mapping(entry: object, wanted: WantedModule) ->
         ),
         (
             {"modules": [{"name": "a", "required": "perhaps"}]},
-            "modules[0].required: 'perhaps' is neither true nor false",
+            "modules[0].required: must be true or false, not 'perhaps'",
         ),
         (
             {"modules": [{"name": "a", "requred": True}]},

@@ -88,6 +88,19 @@ def test_a_lock_names_its_holder_and_is_free_after_an_error(folder: Path) -> Non
             raise ZeroDivisionError
 
 
+def test_the_holder_passes_and_holds_on(folder: Path) -> None:
+    with exclusive("run", 0):
+        with exclusive("run", 0):
+            pass
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        done = subprocess.run(
+            [sys.executable, "-c", HOLDER, str(folder)], capture_output=True, text=True, env=environment, check=False
+        )
+        assert f"another run (process {os.getpid()}) holds" in done.stderr
+    with exclusive("run", 0):
+        assert (folder / "run.lock").read_text() == f"{os.getpid()}\n"
+
+
 def test_children_do_not_inherit_the_lock(folder: Path) -> None:
     """A tool that a run has started and that outlives it would hold the lock on."""
     with exclusive("run", 0):
