@@ -19,7 +19,7 @@ from tests.world.requests import ANSWERED
 from tests.world.world import World
 
 # Modes that the collection has. IPVS needs a guest's kernel; the others run in namespaces of this machine's.
-MODES = ("ipvs", "iptables")
+MODES = ("ipvs", "iptables", "nftables")
 # For connections that IPVS has seen reset: it forgets them after 10 seconds.
 RESET_SECONDS = 40.0
 

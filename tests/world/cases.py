@@ -52,8 +52,20 @@ def ipvs_only(expectation: Expectation) -> dict[str, Expectation]:
     return {"ipvs": expectation}
 
 
+def not_iptables(expectation: Expectation) -> dict[str, Expectation]:
+    return {"ipvs": expectation, "nftables": expectation}
+
+
 def ipvs_else(ipvs: Expectation, other: Expectation) -> dict[str, Expectation]:
     return {"ipvs": ipvs, "iptables": other, "nftables": other}
+
+
+def nftables_else(nftables: Expectation, other: Expectation) -> dict[str, Expectation]:
+    return {"ipvs": other, "iptables": other, "nftables": nftables}
+
+
+def iptables_else(iptables: Expectation, other: Expectation) -> dict[str, Expectation]:
+    return {"ipvs": other, "iptables": iptables, "nftables": other}
 
 
 PORT_UNREACHABLE, PORT_UNREACHABLE6 = "3/3", "1/4"
@@ -114,7 +126,7 @@ CLUSTER_IP = [
             Request("a3", "10.96.0.6", refused(PORT_UNREACHABLE)),
             Request("node", "10.96.0.6", refused(PORT_UNREACHABLE)),
             Request("client", "10.96.0.6", refused(PORT_UNREACHABLE)),
-            Request("client", OUTSIDE, refused(PORT_UNREACHABLE), port=30006),
+            Request("client", NODE_IP, refused(PORT_UNREACHABLE), port=30006),
             Request("a3", "fd00:96::6", refused(PORT_UNREACHABLE6)),
             Request("a3", "10.96.0.106", refused(PORT_UNREACHABLE), protocol="udp"),
         ],
@@ -123,9 +135,10 @@ CLUSTER_IP = [
         "a cluster IP refuses ports that no service has",
         [service("10.96.0.7", "a1"), service("fd00:96::7", "a1")],
         [
-            Request("a3", "10.96.0.7", ipvs_only(refused(PORT_UNREACHABLE)), port=81),
-            Request("client", "10.96.0.7", ipvs_only(refused(PORT_UNREACHABLE)), port=22),
-            Request("a3", "fd00:96::7", ipvs_only(refused(PORT_UNREACHABLE6)), port=81),
+            Request("a3", "10.96.0.7", not_iptables(refused(PORT_UNREACHABLE)), port=81),
+            Request("node", "10.96.0.7", not_iptables(refused(PORT_UNREACHABLE)), port=81),
+            Request("client", "10.96.0.7", not_iptables(refused(PORT_UNREACHABLE)), port=22),
+            Request("a3", "fd00:96::7", not_iptables(refused(PORT_UNREACHABLE6)), port=81),
         ],
     ),
     Case(
@@ -166,7 +179,6 @@ FROM_OUTSIDE = [
         "a node port with externalTrafficPolicy Cluster hides the client",
         [service("10.96.0.20", "a1 a2 b1", node_port=30020)],
         [
-            Request("client", OUTSIDE, spread("a1 a2 b1", MASQUERADED), port=30020),
             Request("client", NODE_IP, spread("a1 a2 b1", MASQUERADED), port=30020),
             Request("a3", NODE_IP, spread("a1 a2 b1", MASQUERADED), port=30020),
             Request("b2", NODE_IP, spread("a1 a2 b1", MASQUERADED), port=30020),
@@ -177,14 +189,14 @@ FROM_OUTSIDE = [
         "a node port with externalTrafficPolicy Local shows the client to the pods of this node",
         [service("10.96.0.21", "a1 a2 b1", node_port=30021, **LOCAL)],
         [
-            Request("client", OUTSIDE, spread("a1 a2", OWN), port=30021),
+            Request("client", NODE_IP, spread("a1 a2", OWN), port=30021),
             Request("a3", "10.96.0.21", spread("a1 a2 b1", OWN)),
         ],
     ),
     Case(
         "externalTrafficPolicy Local without an endpoint on this node",
         [service("10.96.0.22", "b1 b2", node_port=30022, **LOCAL)],
-        [Request("client", OUTSIDE, ipvs_else(spread("b1 b2", OWN), DROPPED), port=30022)],
+        [Request("client", NODE_IP, ipvs_else(spread("b1 b2", OWN), DROPPED), port=30022)],
     ),
     Case(
         "node ports with IPv6 and UDP",
@@ -195,11 +207,30 @@ FROM_OUTSIDE = [
             service("10.96.0.123", "a1 b1", node_port=30124, protocol="udp", **LOCAL),
         ],
         [
-            Request("client", OUTSIDE6, spread("a1 b1", MASQUERADED), port=30023),
-            Request("client", OUTSIDE6, spread("a1", OWN), port=30123),
-            Request("client", OUTSIDE, spread("a1 b1", MASQUERADED), port=30024, protocol="udp"),
-            Request("client", OUTSIDE, spread("a1", OWN), port=30124, protocol="udp"),
+            Request("client", NODE_IP6, spread("a1 b1", MASQUERADED), port=30023),
+            Request("client", NODE_IP6, spread("a1", OWN), port=30123),
+            Request("client", NODE_IP, spread("a1 b1", MASQUERADED), port=30024, protocol="udp"),
+            Request("client", NODE_IP, spread("a1", OWN), port=30124, protocol="udp"),
         ],
+    ),
+    Case(
+        "by default, node ports answer on all addresses, in nftables mode on the node's own",
+        [service("10.96.0.19", "a1", node_port=30019)],
+        [
+            Request("client", NODE_IP, spread("a1"), port=30019),
+            Request("client", OUTSIDE, nftables_else(refused(), spread("a1")), port=30019),
+            Request("node", "127.0.0.1", iptables_else(spread("a1"), refused()), port=30019),
+        ],
+    ),
+    Case(
+        "node_port_addresses opens node ports on all addresses",
+        [service("10.96.0.18", "a1", node_port=30018), service("fd00:96::18", "a1", node_port=30118)],
+        [
+            Request("client", OUTSIDE, spread("a1"), port=30018),
+            Request("client", OUTSIDE6, spread("a1"), port=30118),
+            Request("a3", NODE_IP, spread("a1"), port=30018),
+        ],
+        {"node_port_addresses": ["0.0.0.0/0", "::/0"]},
     ),
     Case(
         "node_port_addresses limits where node ports answer",
@@ -225,8 +256,8 @@ FROM_OUTSIDE = [
             Request("client", "203.0.113.25", spread("a1 b1", MASQUERADED)),
             Request("stranger", "203.0.113.25", DROPPED),
             Request("a3", "203.0.113.25", DROPPED),
-            Request("node", "203.0.113.25", ipvs_only(DROPPED)),
-            Request("stranger", OUTSIDE, spread("a1 b1"), port=30026),
+            Request("node", "203.0.113.25", DROPPED),
+            Request("stranger", NODE_IP, spread("a1 b1"), port=30026),
             Request("stranger", "10.96.0.25", spread("a1 b1")),
         ],
     ),
@@ -301,7 +332,7 @@ CHOICE = [
         [
             Request("a3", "10.96.0.40", sticks("a1 a2 b1")),
             Request("node", "10.96.0.40", sticks("a1 a2 b1")),
-            Request("client", OUTSIDE, sticks("a1 a2 b1"), port=30040),
+            Request("client", NODE_IP, sticks("a1 a2 b1"), port=30040),
             Request("a3", "fd00:96::40", sticks("a1 a2 b1")),
         ],
     ),
@@ -343,7 +374,7 @@ CHOICE = [
         "of a Local service, a terminating endpoint here rather than a ready one elsewhere",
         [service("10.96.0.45", [endpoint("a2", terminating=True), endpoint("b1")], node_port=30045, **LOCAL)],
         [
-            Request("client", OUTSIDE, spread("a2", OWN), port=30045),
+            Request("client", NODE_IP, spread("a2", OWN), port=30045),
             Request("a3", "10.96.0.45", spread("b1")),
         ],
     ),

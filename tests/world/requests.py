@@ -82,10 +82,14 @@ def request(count: int, **flow: Any) -> list[Answer]:
 
 def _failure(sock: socket.socket, error: OSError) -> Answer:
     icmp = ""
+    timeout = sock.gettimeout()
+    # With a timeout, Python waits for what a reset connection never has in this queue, and polls without a pause.
+    sock.setblocking(False)
     with contextlib.suppress(OSError):
         for _level, _kind, data in sock.recvmsg(1024, 512, socket.MSG_ERRQUEUE)[1]:
             _number, origin, kind, code = struct.unpack_from("=IBBB", data)
             if origin in _ICMP:
                 icmp = f"{kind}/{code}"
+    sock.settimeout(timeout)
     outcome = REFUSED if error.errno == errno.ECONNREFUSED else UNREACHABLE
     return Answer(outcome, icmp=icmp, text=error.strerror or "")
