@@ -70,6 +70,9 @@ def test_first_use(tmp_path: Path, ansible_env: Mapping[str, str]) -> None:
         assert node.run("ipvsadm -Sn").stdout == ""
         assert changed(run(*play, "kubenode.proxy.site", folder=tmp_path, environment=installed)) > 0
         assert "-a -t 10.96.0.10:80 -r 10.244.2.7:8080 -m -w 1" in node.run("ipvsadm -Sn").stdout
+        drift = run(*play, "kubenode.proxy.drift", folder=tmp_path, environment=installed)
+        assert "\n1 node: 1 clean\n" in drift
+        assert json.loads((tmp_path / "drift-report.json").read_text())["status"] == "clean"
         again = run(*play, str(CHECKOUT / "site.yml"), folder=tmp_path, environment=ansible_env)
         assert changed(again) == 0
         files = ["rule_set", "runs", "services.json", "virtual_servers"]
