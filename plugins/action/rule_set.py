@@ -19,6 +19,8 @@ from ansible_collections.kubenode.proxy.plugins.plugin_utils import service_sour
 MODULE = "kubenode.proxy.rule_set"
 # What only the controller can use; the module never sees it.
 CONTROLLER_OPTIONS = ("services", "src", "query")
+# States that no service data leads to.
+WITHOUT_SERVICES = ("absent", "restored")
 
 
 class ActionModule(ActionBase):
@@ -32,7 +34,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = {name: value for name, value in self._task.args.items() if name not in CONTROLLER_OPTIONS}
         try:
-            data = self._service_data()
+            data = None if self._task.args.get("state") in WITHOUT_SERVICES else self._service_data()
         except InputError as error:
             result.update(
                 failed=True, msg=f"{len(error.problems)} problem(s) in the input: {error}", problems=error.problems

@@ -20,6 +20,8 @@ description:
     people can read.
   - Everything is read, validated and planned before the first write. Objects that are not kube-proxy's are never
     touched.
+  - What another mode left, or kube-proxy itself, is removed after the new rules are in place.
+  - Kernel settings that are no longer wanted get back the value that they had before the module first changed them.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
   - kubenode.proxy.netns
@@ -46,8 +48,8 @@ options:
     description:
       - The node, either as a Kubernetes Node object or with the keys C(name), C(addresses), C(pod_cidrs) and C(zone).
       - C(name) is what endpoints name as their node.
+      - Required for O(state=compiled) and O(state=converged).
     type: dict
-    required: true
   configuration:
     description:
       - Proxy configuration by the names of the role's variables without their prefix, such as C(mode), C(version),
@@ -63,8 +65,11 @@ options:
     description:
       - V(compiled) only writes the rule set's file.
       - V(converged) also brings the kernel to it.
+      - V(absent) removes what this module or kube-proxy put into the kernel, in any mode, and the files on the node.
+        Snapshots stay.
+      - V(restored) brings kernel and files back to what they were before an earlier run. See O(snapshot).
     type: str
-    choices: [compiled, converged]
+    choices: [compiled, converged, absent, restored]
     default: converged
   path:
     description:
@@ -75,7 +80,13 @@ options:
     description:
       - Whether every virtual server of the node belongs to the collection. Those that are not desired are then
         removed, except for firewall marks and addresses inside C(exclude_cidrs) of O(configuration).
-      - By default only those are removed that earlier runs made.
+      - By default only those are removed that earlier runs made, or that are named by sets of kube-proxy's.
+    type: bool
+    default: false
+  take_over:
+    description:
+      - Whether to go on where kube-proxy runs, in the same network namespace. It would undo what it does not know of.
+      - Without it such a node is only looked at, in check mode.
     type: bool
     default: false
   drain:
@@ -86,6 +97,16 @@ options:
     elements: str
     choices: [tcp, udp, sctp]
     default: [tcp]
+  snapshots:
+    description:
+      - How many snapshots the node keeps. Each is what the node held before a run changed it, in
+        C(/var/lib/kubenode-proxy/snapshots). V(0) keeps none.
+    type: int
+    default: 3
+  snapshot:
+    description:
+      - Name of the snapshot for O(state=restored). The newest by default.
+    type: str
   lock_timeout:
     description:
       - How many seconds to wait for another run on the same node.
@@ -119,6 +140,14 @@ EXAMPLES = r"""
       mode: ipvs
       cluster_cidrs: [10.244.0.0/16]
 
+- name: Nothing of kube-proxy is left
+  kubenode.proxy.rule_set:
+    state: absent
+
+- name: The node is what it was before the last run that changed it
+  kubenode.proxy.rule_set:
+    state: restored
+
 - name: One service by hand
   kubenode.proxy.rule_set:
     services:
@@ -144,28 +173,39 @@ operations:
   description: What was changed (in check mode, what would be), with the reason; the first 1000.
   type: list
   elements: dict
-  returned: when O(state=converged)
+  returned: when O(state) is not V(compiled)
   sample:
     - {verb: add, kind: real server, name: "tcp 10.96.0.10:80 -> 10.244.1.5:8080", reason: missing}
 counts:
   description: Number of operations by verb and kind.
   type: dict
-  returned: when O(state=converged)
+  returned: when O(state) is not V(compiled)
   sample: {"add member": 3, "add virtual server": 1}
 figures:
   description: Processes started, netlink messages sent, and seconds by phase.
   type: dict
-  returned: when O(state=converged)
+  returned: when O(state) is not V(compiled)
   sample: {"processes": 6, "messages": 4, "seconds": {"read": 0.2, "plan": 0.01}}
-rule_set:
-  description: Path of the compiled rule set on the node.
+snapshots:
+  description: Names of the snapshots that the node has, the oldest first. A name is the time in UTC.
+  type: list
+  elements: str
+  returned: when O(state) is not V(compiled)
+  sample: [20261121T121500.123456Z]
+restored:
+  description: Name of the snapshot that was restored.
   type: str
-  returned: success
+  returned: when O(state=restored)
+  sample: 20261121T121500.123456Z
+rule_set:
+  description: Path of the compiled rule set on the node, null where there is none any more.
+  type: str
+  returned: unless O(state=restored)
   sample: /var/lib/kubenode-proxy/rule_set
 service_ports:
   description: Number of service ports in the service data.
   type: int
-  returned: success
+  returned: when O(state=compiled) or O(state=converged)
   sample: 42
 """
 

@@ -13,6 +13,8 @@ version_added: 0.1.0
 description:
   - Sets any number of sysctls in the running kernel, and keeps them in one drop-in file that the node reads at boot.
   - The file holds exactly O(settings). It is only replaced where what it says differs.
+  - A setting that is no longer among those of the file gets back the value that it had before this module first
+    changed it.
   - Where a setting is missing from the kernel, nothing is written, and the error names the kernel module that has it.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
@@ -24,8 +26,14 @@ options:
       - Values by name. A dot in the name of an interface is written as a slash, such as
         V(net.ipv4.conf.eth0/100.rp_filter).
       - Switches of forwarding are written first, as the kernel resets other settings with them.
+      - Required where O(state=present).
     type: dict
-    required: true
+  state:
+    description:
+      - V(absent) removes the drop-in file, and gives all its settings the values back that they had before.
+    type: str
+    choices: [present, absent]
+    default: present
   ignore_missing:
     description:
       - Whether settings that the kernel does not have are passed over. They are in RV(missing), and in the drop-in file
@@ -35,7 +43,7 @@ options:
   persistent:
     description:
       - Whether the drop-in file is written. Has to be V(false) with O(netns), as the file is for the node itself.
-      - V(false) leaves a file of an earlier run alone.
+      - V(false) leaves a file of an earlier run alone, and keeps no values to give back.
     type: bool
     default: true
   directory:
@@ -69,6 +77,10 @@ EXAMPLES = r"""
       net.bridge.bridge-nf-call-iptables: 1
     ignore_missing: true
     file: 61-bridges.conf
+
+- name: What the drop-in file set is as it was before
+  kubenode.proxy.sysctls:
+    state: absent
 
 - name: A network namespace forwards packets
   kubenode.proxy.sysctls:

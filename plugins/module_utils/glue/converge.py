@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..kernel.command import KernelError
-from ..plan.operation import REMOVE, Operation
+from ..plan.operation import ADD, REMOVE, Operation
+from ..rules.names import SERVICE_CHAIN_PREFIXES as SERVICE_CHAINS
 from ..state.rule_set import RuleSet
 
 if TYPE_CHECKING:
@@ -68,27 +69,29 @@ def converge(
     subsystems: Mapping[str, Subsystem],
     desired: RuleSet,
     check: bool,
-    before_write: Callable[[list[Operation]], None] = lambda operations: None,
+    before_write: Callable[[RuleSet], None] = lambda before: None,
 ) -> Outcome:
     """Converges the subsystems, keyed by the names in ORDER, to ``desired``.
 
-    ``before_write`` is called once all is planned, if anything is to change and not in check mode. Raises KernelError;
-    what had been applied by then stays, and the next run goes on from there.
+    ``before_write`` is called with what is there once all is planned, if anything is to change and not in check mode.
+    Raises KernelError; what had been applied by then stays, and the next run goes on from there.
     """
     clock = _Clock()
     plans = _read_and_plan(subsystems, desired, clock)
     operations = [operation for plan in plans.values() for operation in plan]
     before = _live(subsystems, desired)
     if not operations or check:
-        return Outcome(operations, before, desired if check else before, clock.phases)
+        return Outcome(operations, before, _expected(before, desired, operations) if check else before, clock.phases)
     start = time.monotonic()
     for name, plan in plans.items():
         if plan:
             subsystems[name].verify(plan)
     clock("verify", start)
-    before_write(operations)
+    before_write(before)
     start = time.monotonic()
-    for name, phase in _phases(plans, {name for name, subsystem in subsystems.items() if subsystem.atomic}):
+    for name, phase in _phases(
+        _in_write_order(plans), {name for name, subsystem in subsystems.items() if subsystem.atomic}
+    ):
         subsystems[name].apply(phase)
     clock("apply", start)
     left = [operation for plan in _read_and_plan(subsystems, desired, clock).values() for operation in plan]
@@ -114,6 +117,19 @@ def _read_and_plan(subsystems: Mapping[str, Subsystem], desired: RuleSet, clock:
     return plans
 
 
+def _in_write_order(plans: dict[str, list[Operation]]) -> dict[str, list[Operation]]:
+    """ORDER, but chains last where iptables mode is left for IPVS: they serve traffic until virtual servers do."""
+    chains = {name: plan for name, plan in plans.items() if name.startswith("chains ")}
+    leaves = any(
+        operation.verb == REMOVE and operation.kind == "chain" and operation.payload.name.startswith(SERVICE_CHAINS)
+        for plan in chains.values()
+        for operation in plan
+    )
+    if leaves and any(operation.verb == ADD for operation in plans.get("virtual servers", ())):
+        return {**{name: plan for name, plan in plans.items() if name not in chains}, **chains}
+    return plans
+
+
 def _phases(plans: Mapping[str, list[Operation]], atomic: Collection[str]) -> Iterator[tuple[str, list[Operation]]]:
     """What is added and changed, in ORDER; then what is removed, the other way round."""
     first = {name: [operation for operation in plan if operation.verb != REMOVE] for name, plan in plans.items()}
@@ -128,6 +144,12 @@ def _phases(plans: Mapping[str, list[Operation]], atomic: Collection[str]) -> It
 def _chosen(name: str, operations: list[Operation]) -> Iterator[tuple[str, list[Operation]]]:
     if operations:
         yield name, operations
+
+
+def _expected(before: RuleSet, desired: RuleSet, operations: list[Operation]) -> RuleSet:
+    """What a run would lead to. Sysctls do not go away, and the settings of a rule set are not in the kernel."""
+    written = dict(operation.payload for operation in operations if operation.kind == "sysctl")
+    return desired._replace(settings=before.settings, sysctls={**before.sysctls, **written})
 
 
 def _live(subsystems: Mapping[str, Subsystem], desired: RuleSet) -> RuleSet:

@@ -26,6 +26,7 @@ from ..rules.facts import NodeFacts
 from ..rules.names import DEVICE
 from ..state import ipvs as state_ipvs
 from . import subsystems
+from .sysctl_originals import SysctlOriginals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from ..state.rule_set import RuleSet
     from .subsystems import Subsystem
 
+# The compiled rule set, in that folder.
+RULE_SET = "rule_set"
 STATE_FOLDER = "/var/lib/kubenode-proxy"
 # The lock of runs outside network namespaces.
 LOCK = "kubenode-proxy"
@@ -106,7 +109,7 @@ class NodeAccess:
         found: dict[str, Subsystem] = {}
         for name in names:
             if name == "sysctls":
-                found[name] = subsystems.Sysctls()
+                found[name] = subsystems.Sysctls(self.sysctl_originals(RULE_SET))
             elif name == "ipvs timeouts":
                 found[name] = subsystems.Timeouts(self.ipvs)
             elif name == "accounting objects":
@@ -145,6 +148,10 @@ class NodeAccess:
         text = state_ipvs.render(bare)
         if text != (files.read_text(self._record) or ""):
             files.write_text(self._record, text, mode=0o600)
+
+    def sysctl_originals(self, user: str) -> SysctlOriginals:
+        """What the settings were before ``user`` changed them: rule sets, or a drop-in file. Raises KernelError."""
+        return SysctlOriginals(os.path.join(self.folder, f"sysctls_before.{user}"))
 
     @property
     def _record(self) -> str:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from ..kernel import ipset as kernel_ipset
 from ..kernel import iptables as kernel_iptables
 from ..kernel import ipvs as kernel_ipvs
 from ..kernel import modules as kernel_modules
+from ..kernel import processes
 from ..kernel.command import KernelError
 from ..kernel.links import Links
 from ..rules import names
@@ -24,7 +24,7 @@ from ..state.ipvs import SCHEDULER_FLAG_NAMES, RealServerStatistics, Traffic
 from .module import BACKEND, NETNS, access
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ..state.ipvs import RealServer, RealServerKey, VirtualServer, VirtualServerKey
     from .module import Call
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 SUBSETS = ["virtual_servers", "sets", "chains", "addresses", "versions"]
 # A node without nft is no oddity.
 NEEDED = frozenset({"iptables", "ipset", "ipvs"})
-PROCESS_NAME = "kube-proxy"
 VERSION = re.compile(r"v(\d[\w.]*)")
 ARGUMENT_SPEC: dict[str, Any] = {
     "gather": {"type": "list", "elements": "str", "choices": SUBSETS, "default": SUBSETS},
@@ -72,7 +71,7 @@ def work(module: Call) -> dict[str, Any]:
         "changed": False,
         **found,
         "kernel": kernel_modules.release(),
-        "kube_proxy_running": process_runs(PROCESS_NAME),
+        "kube_proxy_running": bool(processes.in_network_namespace(names.PROCESS)),
         "notes": notes,
     }
 
@@ -153,22 +152,6 @@ def versions(node: NodeAccess) -> tuple[dict[str, Any], list[str]]:
     found["nft"] = _version(runner.run(["nft", "--version"]).stdout) if runner.find("nft") else None
     found["ipvs"] = node.ipvs().info().version if kernel_ipvs.available() else None
     return found, [f"versions: no {name}" for name, version in found.items() if not version and name in NEEDED]
-
-
-def process_runs(name: str) -> bool:
-    """Whether a process of this name runs on the node."""
-    return name in _process_names()
-
-
-def _process_names() -> Iterator[str]:
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/comm", encoding="utf-8", errors="replace") as file:
-                    yield file.read().rstrip("\n")
-            except OSError:
-                # It has ended meanwhile.
-                continue
 
 
 def _virtual_server(key: VirtualServerKey, server: VirtualServer) -> dict[str, Any]:

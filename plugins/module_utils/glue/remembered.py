@@ -29,7 +29,7 @@ FOLDER = os.path.join(STATE_FOLDER, "runs")
 PASSING = ("remember", "services", "src", "query", "checksum", "incoming", "take_over")
 # Values of the option state.
 KEPT = ("present", "converged")
-FORGOTTEN = ("absent", "restored")
+FORGOTTEN = ("absent",)
 
 
 class Remembered(NamedTuple):

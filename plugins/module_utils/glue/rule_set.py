@@ -13,11 +13,14 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..kernel import files
-from ..plan.operation import Operation, Ownership
+from ..plan.operation import Ownership
 from ..rules import modes, names
 from ..rules.ipvs_sets import OWN_SETS
 from ..state import rule_set as state
 from .converge import Outcome, converge
+from .leftovers import Leftovers
+from .node import RULE_SET
+from .snapshots import FILES, Snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -46,11 +49,12 @@ class Options(NamedTuple):
     """How to converge.
 
     ``only_owner``: every virtual server of the node counts as ours. ``drain``: protocols whose real servers are
-    drained.
+    drained. ``snapshots``: how many snapshots of earlier states the node keeps; None takes none, and keeps all.
     """
 
     only_owner: bool = False
     drain: Collection[str] = ("tcp",)
+    snapshots: int | None = None
 
 
 def compile_rule_set(data: ServiceData, node: Node, configuration: ProxyConfiguration, access: NodeAccess) -> RuleSet:
@@ -66,9 +70,26 @@ def converge_rule_set(
 ) -> Outcome:
     """Converges the node's kernel, for a caller that holds NodeAccess.lock. Raises KernelError."""
     recorded = access.recorded_virtual_servers()
-    ownership = ownership_of(recorded, options.only_owner, configuration.exclude_cidrs)
-    subsystems = access.subsystems(SUBSYSTEMS, ownership, desired, drain=options.drain)
-    return converge_recorded(access, subsystems, desired, recorded, check)
+    leftovers = Leftovers(access.runner)
+    ownership = ownership_of(
+        recorded, options.only_owner, configuration.exclude_cidrs, leftovers, not _watches(desired)
+    )
+    leftovers.subsystems = access.subsystems(SUBSYSTEMS, ownership, desired, drain=options.drain)
+    if check:
+        return converge(leftovers.subsystems, desired, check=True)
+    originals = access.sysctl_originals(RULE_SET)
+
+    def keep(before: RuleSet) -> None:
+        if options.snapshots is not None:
+            Snapshots(access.folder, options.snapshots).take(before)
+        # Whatever is made from here on is known as ours, even if this run is killed half-way.
+        access.record_virtual_servers(recorded | set(desired.virtual_servers))
+        originals.note(before.sysctls, desired.sysctls)
+
+    outcome = converge(leftovers.subsystems, desired, check=False, before_write=keep)
+    access.record_virtual_servers(desired.virtual_servers)
+    originals.forget(desired.sysctls)
+    return outcome
 
 
 def converge_recorded(
@@ -82,8 +103,7 @@ def converge_recorded(
     if check:
         return converge(subsystems, desired, check=True)
 
-    def record_both(_operations: list[Operation]) -> None:
-        # Whatever is made from here on is known as ours, even if this run is killed half-way.
+    def record_both(_before: RuleSet) -> None:
         access.record_virtual_servers(recorded | set(desired.virtual_servers))
 
     outcome = converge(subsystems, desired, check=False, before_write=record_both)
@@ -91,25 +111,50 @@ def converge_recorded(
     return outcome
 
 
-def ownership_of(recorded: Collection[VirtualServerKey], only_owner: bool, exclude_cidrs: Iterable[str]) -> Ownership:
-    """Ownership on a node that this collection looks after."""
+def ownership_of(
+    recorded: Collection[VirtualServerKey],
+    only_owner: bool,
+    exclude_cidrs: Iterable[str],
+    leftovers: Leftovers | None = None,
+    canaries: bool = False,
+) -> Ownership:
+    """Ownership on a node that this collection looks after.
+
+    ``leftovers`` adds what the kernel's state shows to be kube-proxy's, ``canaries`` its canary chains.
+    """
     excluded = [ip_network(cidr) for cidr in exclude_cidrs]
 
-    def owns(key: VirtualServerKey) -> bool:
-        if key.address and any(ip_address(key.address) in network for network in excluded):
-            return False
-        return key in recorded or (only_owner and bool(key.address))
+    def owns_chain(table: str, chain: str) -> bool:
+        if names.is_own_chain(table, chain) or (canaries and chain == names.CANARY):
+            return True
+        return leftovers is not None and leftovers.is_firewall(table, chain)
+
+    def owns_jump(table: str, chain: str, target: str) -> bool:
+        return names.is_own_jump(table, chain, target) or (
+            leftovers is not None and leftovers.is_firewall(table, target)
+        )
+
+    def owns_virtual_server(key: VirtualServerKey) -> bool:
+        if not key.address or any(ip_address(key.address) in network for network in excluded):
+            return key in recorded and not key.address
+        return key in recorded or only_owner or (leftovers is not None and leftovers.has_virtual_server(key))
 
     return Ownership(
-        names.is_own_chain,
-        names.is_own_jump,
+        owns_chain,
+        owns_jump,
         OWN_SETS.__contains__,
-        owns,
+        owns_virtual_server,
         names.ACCOUNTING_OBJECTS.__contains__,
         names.is_shared_chain,
         names.is_own_table,
         names.is_dispatch_chain,
     )
+
+
+def _watches(desired: RuleSet) -> bool:
+    """Whether kube-proxy watches these tables with its canaries, as it does in iptables mode only."""
+    table, chain = names.IPTABLES_MODE_CHAIN
+    return any(chain in tables.get(table, {}) for tables in desired.tables.values())
 
 
 def write_rule_set(path: str, rule_set: RuleSet, check: bool) -> bool:
@@ -122,6 +167,19 @@ def write_rule_set(path: str, rule_set: RuleSet, check: bool) -> bool:
     return True
 
 
+def remove_files(access: NodeAccess, path: str, check: bool) -> bool:
+    """Removes the files of a node that holds no rule set any more, and tells whether there were any. Snapshots stay.
+
+    Raises KernelError.
+    """
+    paths = [path, *(os.path.join(access.folder, name) for name in FILES)]
+    present = [one for one in paths if os.path.exists(one)]
+    for one in present:
+        if not check:
+            files.remove(one)
+    return bool(present)
+
+
 def default_path(access: NodeAccess) -> str:
     """Where the compiled rule set of a node lies."""
-    return os.path.join(access.folder, "rule_set")
+    return os.path.join(access.folder, RULE_SET)

@@ -10,11 +10,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..kernel import processes
+from ..kernel.command import KernelError
 from ..model.configuration import parse_configuration, parse_node
 from ..model.errors import InputError
+from ..rules.names import PROCESS
+from ..state.rule_set import RuleSet
 from . import service_data
 from .module import BACKEND, NETNS, REMEMBER, access, result_of
-from .rule_set import Options, compile_rule_set, converge_rule_set, default_path, write_rule_set
+from .rule_set import (
+    Options,
+    compile_rule_set,
+    converge_rule_set,
+    default_path,
+    remove_files,
+    write_rule_set,
+)
+from .snapshots import Snapshots
 
 if TYPE_CHECKING:
     from ..model.node import Node, ProxyConfiguration
@@ -22,62 +34,107 @@ if TYPE_CHECKING:
     from .node import NodeAccess
 
 PROTOCOLS = ["tcp", "udp", "sctp"]
+STATES = ["compiled", "converged", "absent", "restored"]
 ARGUMENT_SPEC: dict[str, Any] = {
     "services": {"type": "raw"},
     "src": {"type": "path"},
     "query": {"type": "str"},
     "checksum": {"type": "str"},
     "incoming": {"type": "path"},
-    "node": {"type": "dict", "required": True},
+    "node": {"type": "dict"},
     "configuration": {"type": "dict", "default": {}},
     "kube_proxy_configuration": {"type": "dict"},
-    "state": {"type": "str", "choices": ["compiled", "converged"], "default": "converged"},
+    "state": {"type": "str", "choices": STATES, "default": "converged"},
     "path": {"type": "path"},
     "only_owner": {"type": "bool", "default": False},
+    "take_over": {"type": "bool", "default": False},
     "drain": {"type": "list", "elements": "str", "choices": PROTOCOLS, "default": ["tcp"]},
+    "snapshots": {"type": "int", "default": 3},
+    "snapshot": {"type": "str"},
     "lock_timeout": {"type": "float", "default": 60},
     **BACKEND,
     **NETNS,
     **REMEMBER,
 }
-OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC, "mutually_exclusive": [("services", "src")]}
+OPTIONS: dict[str, Any] = {
+    "argument_spec": ARGUMENT_SPEC,
+    "mutually_exclusive": [("services", "src")],
+    "required_if": [("state", "compiled", ["node"]), ("state", "converged", ["node"])],
+}
 
 
 def work(module: Call) -> dict[str, Any]:
-    """Compiles the rule set, and converges the node to it."""
+    """Brings the node to the state asked for."""
     params = module.params
     if params["services"] is not None or params["src"] is not None:
         raise InputError(["services and src are read on the controller: call kubenode.proxy.rule_set by its full name"])
-    node = parse_node(params["node"])
+    if params["snapshots"] < 0:
+        raise InputError([f"snapshots: {params['snapshots']} is below 0: give the number of snapshots to keep"])
     # What a template makes of a variable that is not set counts as not given.
     given = {name: value for name, value in params["configuration"].items() if value not in (None, "")}
     configuration = parse_configuration(given, params["kube_proxy_configuration"])
+    node = parse_node(params["node"]) if params["state"] in ("compiled", "converged") else None
     here = access(module)
     with here.lock(module.check_mode, params["lock_timeout"]):
-        return _compile_and_converge(module, here, node, configuration)
+        run = _Run(module, here, configuration)
+        if node is not None:
+            return run.compile(node)
+        return run.remove() if params["state"] == "absent" else run.restore()
 
 
-def _compile_and_converge(
-    module: Call, here: NodeAccess, node: Node, configuration: ProxyConfiguration
-) -> dict[str, Any]:
-    params = module.params
-    found = service_data.load(here.folder, params["checksum"], params["incoming"])
-    if found is None:
-        return {"changed": False, "service_data_missing": True}
-    desired = compile_rule_set(found.data, node, configuration, here)
-    path = params["path"] or default_path(here)
-    result: dict[str, Any] = {"changed": False}
-    if params["state"] == "converged":
-        options = Options(params["only_owner"], params["drain"])
-        outcome = converge_rule_set(here, desired, configuration, options, module.check_mode)
-        result = result_of(module, outcome, here)
-    # Last, so that the files say what the node was brought to, and a run that fails leaves them.
-    rewritten = write_rule_set(path, desired, module.check_mode)
-    if not module.check_mode:
-        found.keep()
-    return {
-        **result,
-        "changed": result["changed"] or rewritten or found.is_new,
-        "rule_set": path,
-        "service_ports": len(found.data.service_ports),
-    }
+class _Run:
+    """One run of the module on a node, under its lock."""
+
+    def __init__(self, module: Call, here: NodeAccess, configuration: ProxyConfiguration) -> None:
+        self._module = module
+        self._params = module.params
+        self._check = module.check_mode
+        self._here = here
+        self._configuration = configuration
+        self._path = self._params["path"] or default_path(here)
+        self._snapshots = Snapshots(here.folder, self._params["snapshots"])
+
+    def compile(self, node: Node) -> dict[str, Any]:
+        """Compiles the rule set, and converges the node to it where asked to."""
+        found = service_data.load(self._here.folder, self._params["checksum"], self._params["incoming"])
+        if found is None:
+            return {"changed": False, "service_data_missing": True}
+        desired = compile_rule_set(found.data, node, self._configuration, self._here)
+        result: dict[str, Any] = {"changed": False}
+        if self._params["state"] == "converged":
+            result = self._converge(desired, self._params["snapshots"])
+        # Last, so that the files say what the node was brought to, and a run that fails leaves them.
+        rewritten = write_rule_set(self._path, desired, self._check)
+        if not self._check:
+            found.keep()
+        changed = result["changed"] or rewritten or found.is_new
+        return {**result, "changed": changed, "rule_set": self._path, "service_ports": len(found.data.service_ports)}
+
+    def remove(self) -> dict[str, Any]:
+        """Removes all that is kube-proxy's or the collection's, and the files that speak of it."""
+        result = self._converge(RuleSet.empty(), self._params["snapshots"])
+        removed = remove_files(self._here, self._path, self._check)
+        return {**result, "changed": result["changed"] or removed, "rule_set": None}
+
+    def restore(self) -> dict[str, Any]:
+        """Brings back what the node was before an earlier run."""
+        snapshot = self._snapshots.load(self._params["snapshot"])
+        # No snapshot of this: a second run would take it for the state to restore.
+        result = self._converge(snapshot.rule_set, snapshots=None)
+        rewritten = self._snapshots.put_back(snapshot, self._check)
+        return {**result, "changed": result["changed"] or rewritten, "restored": snapshot.name}
+
+    def _converge(self, desired: RuleSet, snapshots: int | None) -> dict[str, Any]:
+        self._refuse_beside_kube_proxy()
+        options = Options(self._params["only_owner"], self._params["drain"], snapshots)
+        outcome = converge_rule_set(self._here, desired, self._configuration, options, self._check)
+        return {**result_of(self._module, outcome, self._here), "snapshots": self._snapshots.names()}
+
+    def _refuse_beside_kube_proxy(self) -> None:
+        """Raises KernelError where kube-proxy runs; check mode may look all the same."""
+        running = [] if self._check or self._params["take_over"] else processes.in_network_namespace(PROCESS)
+        if running:
+            raise KernelError(
+                f"kube-proxy runs on this node (process {running[0]}) and would undo what it does not know of: stop it "
+                "here first, or set take_over (kube_proxy_take_over) to go on all the same; check mode only looks"
+            )

@@ -42,8 +42,12 @@ if TYPE_CHECKING:
     from ..state.ipvs import VirtualServers as LiveServers
     from ..state.nftables import Tables as LiveTables
     from ..state.node import Link
+    from .sysctl_originals import SysctlOriginals
 
     LazyIPVS = Callable[[], kernel_ipvs.IPVS]
+
+# Here kubelet and kube-proxy have chains that mark their presence, without rules.
+OTHER_TABLES = ("mangle",)
 
 
 class Subsystem(Protocol):
@@ -80,16 +84,18 @@ class _Unverified:
 
 
 class Sysctls(_Unverified):
-    """Kernel settings."""
+    """Kernel settings, and the values that those get back which are no longer wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, originals: SysctlOriginals | None) -> None:
+        self._originals = originals
         self._live: dict[str, str] = {}
 
     def read(self, desired: RuleSet) -> None:
-        self._live = kernel_sysctl.read(desired.sysctls)
+        self._live = kernel_sysctl.read({*desired.sysctls, *(self._originals.values if self._originals else ())})
 
     def plan(self, desired: RuleSet) -> list[Operation]:
-        return plan_node.plan_sysctls(self._live, desired.sysctls)
+        originals = self._originals.values if self._originals else {}
+        return plan_node.plan_sysctls(self._live, desired.sysctls, originals)
 
     def apply(self, operations: list[Operation]) -> None:
         kernel_sysctl.apply(operations)
@@ -130,14 +136,14 @@ class Sets:
         self._runner = runner
         self._ownership = ownership
         self._exact = exact
-        self._live = RuleSet.empty().sets
+        self.live_sets = RuleSet.empty().sets
 
     def read(self, desired: RuleSet) -> None:
         wanted = desired.sets
-        self._live = kernel_ipset.read(self._runner, lambda name: name in wanted or self._ownership.sets(name))
+        self.live_sets = kernel_ipset.read(self._runner, lambda name: name in wanted or self._ownership.sets(name))
 
     def plan(self, desired: RuleSet) -> list[Operation]:
-        return plan_ipset.plan(self._live, desired.sets, self._ownership.sets, self._exact)
+        return plan_ipset.plan(self.live_sets, desired.sets, self._ownership.sets, self._exact)
 
     def verify(self, operations: list[Operation]) -> None:
         kernel_ipset.verify(self._runner, operations)
@@ -146,7 +152,7 @@ class Sets:
         kernel_ipset.apply(self._runner, operations)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
-        return onto._replace(sets=self._live)
+        return onto._replace(sets=self.live_sets)
 
 
 class Chains:
@@ -159,14 +165,14 @@ class Chains:
         self._backend = backend
         self._family = family
         self._ownership = ownership
-        self._live: Tables = {}
+        self.live_tables: Tables = {}
 
     def read(self, desired: RuleSet) -> None:
         tables = {*kernel_iptables.TABLES, *desired.tables[self._family]}
-        self._live = kernel_iptables.read(self._runner, self._backend, self._family, tables)
+        self.live_tables = kernel_iptables.read(self._runner, self._backend, self._family, tables, OTHER_TABLES)
 
     def plan(self, desired: RuleSet) -> list[Operation]:
-        return plan_iptables.plan(self._live, desired.tables[self._family], self._ownership, self._family)
+        return plan_iptables.plan(self.live_tables, desired.tables[self._family], self._ownership, self._family)
 
     def verify(self, operations: list[Operation]) -> None:
         kernel_iptables.verify(self._runner, self._backend, self._family, operations)
@@ -178,9 +184,9 @@ class Chains:
         return onto._replace(tables={**onto.tables, self._family: self._own(desired.tables[self._family])})
 
     def _own(self, desired: Tables) -> Tables:
-        """Our chains, and the built-in ones that hold jumps of ours: the others say nothing."""
+        """Our chains, and of those into which others write too, our rules."""
         found: Tables = {}
-        for table, chains in self._live.items():
+        for table, chains in self.live_tables.items():
             wanted = desired.get(table, {})
             own = {name: kept for name, chain in chains.items() if (kept := self._kept(table, name, chain, wanted))}
             if own:

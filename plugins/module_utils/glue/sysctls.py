@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..kernel import files
 from ..kernel import sysctl as kernel_sysctl
 from ..model.errors import Problems
-from ..plan.node import plan_drop_in, plan_sysctls
+from ..plan.node import plan_drop_in
 from ..state.node import parse_sysctls, render_sysctl_file, render_sysctls, sysctl_path
 from ..state.rule_set import RuleSet
 from . import drop_in
@@ -25,16 +25,18 @@ from .subsystems import Sysctls
 if TYPE_CHECKING:
     from ..plan.operation import Operation
     from .module import Call
+    from .sysctl_originals import SysctlOriginals
 
 NAME = re.compile(r"[A-Za-z0-9_][^\s=*#;]*")
 ARGUMENT_SPEC: dict[str, Any] = {
-    "settings": {"type": "dict", "required": True},
+    "settings": {"type": "dict"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "ignore_missing": {"type": "bool", "default": False},
     **drop_in.options("/etc/sysctl.d", "60-kubenode-proxy.conf"),
     **NETNS,
     **REMEMBER,
 }
-OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC}
+OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC, "required_if": [("state", "present", ["settings"])]}
 
 
 def work(module: Call) -> dict[str, Any]:
@@ -43,17 +45,29 @@ def work(module: Call) -> dict[str, Any]:
     settings = desired_settings(params)
     path = drop_in.path_of(params) if params["persistent"] else None
     node = access(module)
-    subsystem = Settings(path, params["ignore_missing"])
+    originals = node.sysctl_originals(params["file"]) if path else None
+    wanted_file = None if params["state"] == "absent" else render_sysctl_file(settings)
+    subsystem = Settings(path, wanted_file, params["ignore_missing"], originals)
     file_before = files.read_text(path) if path else None
     desired = RuleSet.empty()._replace(sysctls=settings)
-    outcome = converge({"sysctls": subsystem}, desired, module.check_mode)
+
+    def note(before: RuleSet) -> None:
+        if originals:
+            originals.note(before.sysctls, settings)
+
+    outcome = converge({"sysctls": subsystem}, desired, module.check_mode, note)
+    if originals and not module.check_mode:
+        originals.forget(settings)
     result = {**result_of(module, outcome, node), "missing": subsystem.missing(settings), "drop_in": path}
     if module.diff:
         live = outcome.before.sysctls
-        after = {name: value for name, value in settings.items() if name not in result["missing"]}
+        restored = {
+            operation.name: operation.payload[1] for operation in outcome.operations if operation.kind == "sysctl"
+        }
+        after = {**live, **restored}
         diffs = [drop_in.diff("kernel", render_sysctls(live), render_sysctls(after))]
         if path:
-            diffs.append(drop_in.diff(path, file_before, render_sysctl_file(settings)))
+            diffs.append(drop_in.diff(path, file_before, wanted_file))
         result["diff"] = diffs
     return result
 
@@ -61,9 +75,11 @@ def work(module: Call) -> dict[str, Any]:
 def desired_settings(params: dict[str, Any]) -> dict[str, str]:
     """Values by name as the kernel prints them. Raises InputError."""
     problems = Problems()
+    if params["state"] == "absent" and params["settings"]:
+        problems.add("settings", "none is set where state is absent: leave it out")
     settings: dict[str, str] = {}
     paths: dict[str, str] = {}
-    for name, value in params["settings"].items():
+    for name, value in (params["settings"] or {}).items():
         path = sysctl_path(name)
         if not NAME.fullmatch(name) or any(part in ("", ".", "..") for part in path.split("/")):
             problems.add(f"settings.{name}", "is not the name of a setting, such as net.ipv4.ip_forward")
@@ -84,11 +100,17 @@ def desired_settings(params: dict[str, Any]) -> dict[str, str]:
 
 
 class Settings(Sysctls):
-    """Kernel settings and their drop-in file (``path`` None: none), which holds also what the kernel does not have."""
+    """Kernel settings and their drop-in file (``path`` None: none), which holds also what the kernel does not have.
 
-    def __init__(self, path: str | None, ignore_missing: bool) -> None:
-        super().__init__()
+    ``text`` is what the file should say, None for no file.
+    """
+
+    def __init__(
+        self, path: str | None, text: str | None, ignore_missing: bool, originals: SysctlOriginals | None
+    ) -> None:
+        super().__init__(originals)
         self._path = path
+        self._text = text
         self._ignore_missing = ignore_missing
         self._file: dict[str, str] | None = None
 
@@ -108,9 +130,12 @@ class Settings(Sysctls):
     def plan(self, desired: RuleSet) -> list[Operation]:
         settings = desired.sysctls
         passed_over = self.missing(settings) if self._ignore_missing else []
-        operations = plan_sysctls(self._live, {n: value for n, value in settings.items() if n not in passed_over})
+        operations = super().plan(
+            desired._replace(sysctls={n: value for n, value in settings.items() if n not in passed_over})
+        )
         if self._path:
-            operations += plan_drop_in(self._path, self._file, settings, render_sysctl_file(settings))
+            wanted = None if self._text is None else settings
+            operations += plan_drop_in(self._path, self._file, wanted, self._text or "")
         return operations
 
     def verify(self, operations: list[Operation]) -> None:

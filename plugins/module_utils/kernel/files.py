@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 
 from .command import KernelError
@@ -53,6 +54,37 @@ def remove(path: str) -> None:
     """Removes a file that may not exist. Raises KernelError."""
     try:
         os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise KernelError(f"cannot remove {path}: {error.strerror or error}") from error
+
+
+def listed(folder: str) -> list[str]:
+    """Names of what is in a folder, sorted; [] where there is no folder. Raises KernelError."""
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise KernelError(f"cannot read {folder}: {error.strerror or error}") from error
+
+
+def link(path: str, second_path: str) -> None:
+    """Gives a file that may not exist a second path. Raises KernelError."""
+    try:
+        os.makedirs(os.path.dirname(second_path), exist_ok=True)
+        os.link(path, second_path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise KernelError(f"cannot link {path} to {second_path}: {error.strerror or error}") from error
+
+
+def remove_folder(path: str) -> None:
+    """Removes a folder that may not exist, with all that is in it. Raises KernelError."""
+    try:
+        shutil.rmtree(path)
     except FileNotFoundError:
         pass
     except OSError as error:

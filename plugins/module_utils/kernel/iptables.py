@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from ..plan.iptables import ChainContent, JumpChange
@@ -97,10 +97,13 @@ def detect(runner: Runner, choice: str = AUTO, proc_net: str = "/proc/thread-sel
     return Backend(tools, unavailable, elsewhere)
 
 
-def read(runner: Runner, backend: Backend, family: str, tables: Iterable[str] = TABLES) -> Tables:
+def read(
+    runner: Runner, backend: Backend, family: str, tables: Iterable[str] = TABLES, if_readable: Collection[str] = ()
+) -> Tables:
     """The tables of one family, in one process; none where the family is not available.
 
-    Raises KernelError for a table that iptables cannot show, as nft wrote what it does not understand into it.
+    Raises KernelError for a table that iptables cannot show, as nft wrote what it does not understand into it; such a
+    table of ``if_readable`` is left out.
     """
     tool = backend.tools.get(family)
     if tool is None:
@@ -113,6 +116,7 @@ def read(runner: Runner, backend: Backend, family: str, tables: Iterable[str] = 
             f"{tool.program} cannot show the table {', '.join(sorted(unreadable))}: another program keeps nftables "
             "rules in it that iptables does not understand. See 'nft list ruleset', and move these into another table"
         )
+    wanted.update(if_readable)
     return {name: chains for name, chains in parse(text).items() if name in wanted}
 
 

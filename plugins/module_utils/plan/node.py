@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from ..state.node import Link
 
 
-def plan_sysctls(actual: Mapping[str, str], desired: Mapping[str, str]) -> list[Operation]:
-    """Payload: (name, value). A setting that the kernel does not have yet is one to add."""
+def plan_sysctls(
+    actual: Mapping[str, str], desired: Mapping[str, str], originals: Mapping[str, str] | None = None
+) -> list[Operation]:
+    """Payload: (name, value). A setting that the kernel does not have yet is one to add.
+
+    ``originals`` are the values that settings get back which are no longer wanted: removals, as other subsystems need
+    the settings until they are gone.
+    """
     operations = []
     for name in in_write_order(desired):
         found, value = actual.get(name), desired[name]
@@ -30,6 +36,10 @@ def plan_sysctls(actual: Mapping[str, str], desired: Mapping[str, str]) -> list[
             operations.append(Operation(ADD, "sysctl", name, f"missing, to be {value}", (name, value)))
         elif found != value:
             operations.append(Operation(CHANGE, "sysctl", name, f"is {found}, not {value}", (name, value)))
+    for name, value in sorted((originals or {}).items()):
+        if name not in desired and actual.get(name, value) != value:
+            reason = f"is no longer wanted, and was {value} before"
+            operations.append(Operation(REMOVE, "sysctl", name, reason, (name, value)))
     return operations
 
 

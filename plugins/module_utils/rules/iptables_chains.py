@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..model.version import VERSIONS
 from ..state.iptables import Chain, Tables
 from .facts import NodeFacts, localhost_node_ports, node_port_networks
-from .names import DROPPED_INVALID
+from .names import CANARY, DROPPED_INVALID
 from .traffic import Dispatch, comment, masquerade_rules
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from ..model.node import Node, ProxyConfiguration
 
-CANARY = "KUBE-PROXY-CANARY"
 NEW = "-m conntrack --ctstate NEW "
 EXTERNAL = (NEW, "kubernetes externally-visible service portals", "KUBE-EXTERNAL-SERVICES")
 PORTALS = (NEW, "kubernetes service portals", "KUBE-SERVICES")
@@ -69,7 +68,7 @@ def static_tables(
         "KUBE-FORWARD": _forward(configuration, facts, mark),
         "KUBE-NODEPORTS": dispatch.health_checks,
         "KUBE-PROXY-FIREWALL": dispatch.firewall,
-        "KUBE-FIREWALL": _localnet_guard() if localhost_node_ports(node, configuration, family) else [],
+        "KUBE-FIREWALL": localnet_guard() if localhost_node_ports(node, configuration, family) else [],
     }
     tables: Tables = {"nat": _chains(nat), "filter": _chains(filtering)}
     for (table, chain), jumps in JUMPS.items():
@@ -101,7 +100,7 @@ def _forward(configuration: ProxyConfiguration, facts: NodeFacts, mark: str) -> 
     return [f"-m conntrack --ctstate INVALID {count}-j DROP", *rules]
 
 
-def _localnet_guard() -> list[str]:
+def localnet_guard() -> list[str]:
     """route_localnet opens 127.0.0.0/8 to neighbours: this closes it again (CVE-2020-8558)."""
     match = f"! -s 127.0.0.0/8 -d 127.0.0.0/8 {comment('block incoming localnet connections')}"
     return [f"{match} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"]

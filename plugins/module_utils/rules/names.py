@@ -61,6 +61,14 @@ DISPATCH_CHAINS = frozenset(
 DROPPED_INVALID = "ct_state_invalid_dropped_pkts"
 ACCEPTED_LOCALHOST = "localhost_nps_accepted_pkts"
 ACCOUNTING_OBJECTS = frozenset({DROPPED_INVALID, ACCEPTED_LOCALHOST})
+# The program that these names come from, and that would undo what is not its own idea.
+PROCESS = "kube-proxy"
+# With these kube-proxy notices in iptables mode that somebody flushed a table; it makes them in three tables.
+CANARY = "KUBE-PROXY-CANARY"
+IPTABLES_MODE_CHAIN = ("filter", "KUBE-EXTERNAL-SERVICES")
+# Chains that only kubelet makes: where one is, KUBE-FIREWALL is kubelet's too.
+KUBELET_CHAINS = frozenset({"KUBE-KUBELET-CANARY", "KUBE-IPTABLES-HINT", "KUBE-MARK-DROP"})
+FIREWALL = ("filter", "KUBE-FIREWALL")
 # The link of IPVS mode.
 DEVICE = "kube-ipvs0"
 # The families as nft calls them; our tables have one name in both.
@@ -78,7 +86,7 @@ def is_own_chain(table: str, chain: str) -> bool:
 
 def is_shared_chain(table: str, chain: str) -> bool:
     """Whether kubelet writes into a chain of ours too."""
-    return (table, chain) == ("filter", "KUBE-FIREWALL")
+    return (table, chain) == FIREWALL
 
 
 def is_dispatch_chain(table: str, chain: str) -> bool:

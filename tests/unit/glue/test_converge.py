@@ -14,6 +14,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue.converge impor
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set import SUBSYSTEMS, ownership_of
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import ChainContent
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import ADD, CHANGE, REMOVE, Operation
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
@@ -69,10 +70,13 @@ class Run:
         self.fakes = {name: Fake(name, self.log, verbs) for name in names}
 
     def converge(self, check: bool = False) -> Outcome:
-        return converge(self.fakes, DESIRED, check, lambda operations: self.log.append(f"record {len(operations)}"))
+        return converge(self.fakes, DESIRED, check, self._record)
 
     def phases(self, *starts: str) -> list[str]:
         return [entry for entry in self.log if entry.startswith(starts)]
+
+    def _record(self, before: RuleSet) -> None:
+        self.log.append(f"record {sum(map(int, before.sysctls.values()))}")
 
 
 def test_all_is_read_and_planned_and_verified_before_the_first_write() -> None:
@@ -141,6 +145,20 @@ def test_what_is_needed_is_there_first_and_goes_last(first: str, then: str) -> N
     ]
 
 
+@pytest.mark.parametrize("verb", [ADD, CHANGE])
+def test_the_chains_of_iptables_mode_answer_until_virtual_servers_do(verb: str) -> None:
+    run = Run("sets", "chains ipv4", "virtual servers", "link", verbs=(verb,))
+    payload = ChainContent("nat", "KUBE-SVC-ABC", None)
+    run.fakes["chains ipv4"].todo.append(Operation(REMOVE, "chain", "ipv4 nat KUBE-SVC-ABC", "stale", payload))
+    run.converge()
+    chains = [f"apply {verb} chains ipv4", "apply remove chains ipv4"]
+    others = [f"apply {verb} {name}" for name in ("virtual servers", "link")]
+    if verb == ADD:
+        assert run.phases("apply") == [f"apply {verb} sets", *others, *chains]
+    else:
+        assert run.phases("apply") == [f"apply {verb} sets", chains[0], *others, chains[1]]
+
+
 def test_the_order_knows_every_subsystem(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     access = NodeAccess(state_folder=str(tmp_path))
     monkeypatch.setattr(access, "_chains", lambda _ownership: dict.fromkeys(("chains ipv4", "chains ipv6")))
@@ -155,7 +173,7 @@ def test_check_mode_writes_nothing() -> None:
     assert outcome.changed
     assert [operation.name for operation in outcome.operations] == 2 * ["add 0", "change 1", "remove 2"]
     assert outcome.before.sysctls == {"sets": "3", "link": "3"}
-    assert outcome.after is DESIRED
+    assert outcome.after == DESIRED._replace(settings={}, sysctls=outcome.before.sysctls)
 
 
 def test_nothing_is_written_where_nothing_is_to_change() -> None:

@@ -104,9 +104,3 @@ def test_a_missing_tool_has_no_version_and_a_note(monkeypatch: pytest.MonkeyPatc
     )
     assert found == {"iptables": "1.8.9", "iptables_backend": "nft", "ipset": None, "nft": "1.0.6", "ipvs": None}
     assert notes == ["versions: no ipset", "versions: no ipvs"]
-
-
-def test_a_process_is_found_by_its_name() -> None:
-    with open("/proc/self/comm", encoding="utf-8") as file:
-        assert proxy_info.process_runs(file.read().strip())
-    assert not proxy_info.process_runs("no-such-process")

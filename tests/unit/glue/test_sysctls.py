@@ -14,7 +14,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue import sysctls
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.converge import Outcome, converge
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import sysctl as kernel_sysctl
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError
-from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import sysctl_path
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import render_sysctl_file, sysctl_path
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
 from tests.unit.glue.arguments import parameters, problems
@@ -87,8 +87,16 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+def test_settings_have_no_place_where_none_is_to_be_set() -> None:
+    arguments = params(state="absent", settings={"net.a": 1})
+    assert problems(sysctls.desired_settings, arguments) == [
+        "settings: none is set where state is absent: leave it out"
+    ]
+    assert sysctls.desired_settings(params(state="absent")) == {}
+
+
 def run(path: Path | None, settings: dict[str, str], check: bool = False, ignore: bool = False) -> Outcome:
-    subsystem = sysctls.Settings(str(path) if path else None, ignore)
+    subsystem = sysctls.Settings(str(path) if path else None, render_sysctl_file(settings), ignore, None)
     return converge({"sysctls": subsystem}, RuleSet.empty()._replace(sysctls=settings), check)
 
 
@@ -145,6 +153,6 @@ def test_a_missing_setting_may_be_passed_over_and_is_in_the_file(kernel: Path, t
     assert run(file, settings, ignore=True).changed
     assert "net.bridge.x = 1\n" in file.read_text()
     assert not run(file, settings, ignore=True).changed
-    subsystem = sysctls.Settings(None, True)
+    subsystem = sysctls.Settings(None, None, True, None)
     subsystem.read(RuleSet.empty()._replace(sysctls=settings))
     assert subsystem.missing(settings) == ["net.bridge.x"]

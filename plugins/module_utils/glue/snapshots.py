@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""What the node was before the last runs changed it: a second line of defence.
+
+A snapshot is a folder. It holds the live state of all that is ours, in the form of a compiled rule set, and the files
+of the node that speak of it.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..kernel import files
+from ..kernel.command import KernelError
+from ..state import rule_set as state
+from .compiled import read_compiled
+
+if TYPE_CHECKING:
+    from ..state.rule_set import RuleSet
+
+STATE = "state"
+# Files of the node that belong together with the state of its kernel.
+FILES = ("services.json", "rule_set", "virtual_servers", "sysctls_before.rule_set", "runs/rule_set.json")
+
+
+class Snapshots:
+    """The snapshots of a node, of which the newest ``keep`` stay."""
+
+    def __init__(self, folder: str, keep: int) -> None:
+        self._files = folder
+        self._folder = os.path.join(folder, "snapshots")
+        self._keep = keep
+
+    def names(self) -> list[str]:
+        """Names, the oldest first. One without its state was never finished."""
+        return [name for name in files.listed(self._folder) if os.path.exists(self._path(name, STATE))]
+
+    def take(self, before: RuleSet) -> None:
+        """Keeps the state before a run. Raises KernelError."""
+        if self._keep:
+            name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+            for file in FILES:
+                # They are only ever replaced as a whole, so that the old one stays what it was.
+                files.link(os.path.join(self._files, file), self._path(name, file))
+            # Flows are ended, never made: there is nothing of theirs to restore.
+            text = state.render(before._replace(udp_endpoints={}))
+            files.write_text(self._path(name, STATE), text, mode=0o600)
+        self.prune()
+
+    def prune(self) -> None:
+        """Removes all but the newest. Raises KernelError."""
+        everything = files.listed(self._folder)
+        for name in everything[: max(0, len(everything) - self._keep)]:
+            files.remove_folder(self._path(name))
+
+    def load(self, name: str | None) -> Snapshot:
+        """The snapshot of a name, or the newest. Raises KernelError."""
+        names = self.names()
+        if not names:
+            raise KernelError(f"there is no snapshot in {self._folder}: no run has changed this node yet")
+        if name is not None and name not in names:
+            raise KernelError(f"there is no snapshot {name}: there are {', '.join(names)}")
+        chosen = name or names[-1]
+        return Snapshot(chosen, read_compiled(self._path(chosen, STATE)))
+
+    def put_back(self, snapshot: Snapshot, check: bool) -> bool:
+        """Brings back the node's files, and tells whether any differs. Raises KernelError."""
+        changed = False
+        for file in FILES:
+            kept, present = self._path(snapshot.name, file), os.path.join(self._files, file)
+            text = files.read_text(kept)
+            if text == files.read_text(present):
+                continue
+            changed = True
+            if check:
+                continue
+            if text is None:
+                files.remove(present)
+            else:
+                files.write_text(present, text, mode=0o600)
+        return changed
+
+    def _path(self, *parts: str) -> str:
+        return os.path.join(self._folder, *parts)
+
+
+class Snapshot(NamedTuple):
+    """A snapshot: its name, which is its time in UTC, and what the kernel held."""
+
+    name: str
+    rule_set: RuleSet
