@@ -151,7 +151,7 @@ class NodeAccess:
 
     def sysctl_originals(self, user: str) -> SysctlOriginals:
         """What the settings were before ``user`` changed them: rule sets, or a drop-in file. Raises KernelError."""
-        return SysctlOriginals(os.path.join(self.folder, f"sysctls_before.{user}"))
+        return SysctlOriginals(os.path.join(self.folder, "sysctls_before"), user)
 
     @property
     def _record(self) -> str:

@@ -88,7 +88,7 @@ def converge_rule_set(
 
     outcome = converge(leftovers.subsystems, desired, check=False, before_write=keep)
     access.record_virtual_servers(desired.virtual_servers)
-    originals.forget(desired.sysctls)
+    originals.settle(desired.sysctls)
     return outcome
 
 

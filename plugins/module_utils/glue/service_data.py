@@ -32,12 +32,17 @@ class NodeServiceData(NamedTuple):
             files.write_text(self.path, self.text, mode=0o600)
 
 
+def path_in(folder: str) -> str:
+    """Where service data lies in a node's folder."""
+    return os.path.join(folder, "services.json")
+
+
 def load(folder: str, checksum: str | None, incoming: str | None) -> NodeServiceData | None:
     """The service data to compile; None where the node does not have that of ``checksum`` (SHA-1 of the file).
 
     ``incoming`` is a new file to take over. Raises InputError, KernelError.
     """
-    path = os.path.join(folder, "services.json")
+    path = path_in(folder)
     text = files.read_text(incoming or path)
     if text is None and not checksum:
         raise KernelError(f"there is no service data at {path}: give services or src")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STATE = "state"
 # Files of the node that belong together with the state of its kernel.
-FILES = ("services.json", "rule_set", "virtual_servers", "sysctls_before.rule_set", "runs/rule_set.json")
+FILES = ("services.json", "rule_set", "virtual_servers", "runs/rule_set.json")
 
 
 class Snapshots:

@@ -91,17 +91,19 @@ class Sysctls(_Unverified):
         self._live: dict[str, str] = {}
 
     def read(self, desired: RuleSet) -> None:
-        self._live = kernel_sysctl.read({*desired.sysctls, *(self._originals.values if self._originals else ())})
+        self._live = kernel_sysctl.read({*desired.sysctls, *self._to_restore(desired)})
 
     def plan(self, desired: RuleSet) -> list[Operation]:
-        originals = self._originals.values if self._originals else {}
-        return plan_node.plan_sysctls(self._live, desired.sysctls, originals)
+        return plan_node.plan_sysctls(self._live, desired.sysctls, self._to_restore(desired))
 
     def apply(self, operations: list[Operation]) -> None:
         kernel_sysctl.apply(operations)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(sysctls=self._live)
+
+    def _to_restore(self, desired: RuleSet) -> dict[str, str]:
+        return self._originals.to_restore(desired.sysctls) if self._originals else {}
 
 
 class Timeouts(_Unverified):

@@ -8,43 +8,63 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from ..kernel import files
 from ..kernel.command import KernelError
-from ..state.node import parse_sysctls, render_sysctls
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class SysctlOriginals:
-    """A file on the node in the form of sysctl.d, and its ``values`` by name. Raises KernelError where it is none."""
+    """A file on the node with the values of all settings that were changed, and with who wants which of them.
 
-    def __init__(self, path: str) -> None:
+    ``user`` is who asks: rule sets, or a drop-in file. A setting gets its value back when nobody wants it any more: a
+    node that is prepared for another mode still holds the rule set of the old one. Raises KernelError.
+    """
+
+    def __init__(self, path: str, user: str) -> None:
         self._path = path
+        self._user = user
         self._text = files.read_text(path) or ""
         try:
-            self.values = parse_sysctls(self._text)
-        except ValueError as error:
-            raise KernelError(
-                f"{path}: {error}; remove the file, and its settings keep their present values"
-            ) from error
+            found = json.loads(self._text or "{}")
+            self._values: dict[str, str] = dict(found.get("before", {}))
+            self._wanted: dict[str, list[str]] = {name: list(names) for name, names in found.get("wanted", {}).items()}
+        except (ValueError, AttributeError, TypeError) as error:
+            raise KernelError(f"{path} cannot be read; without it, settings keep their present values") from error
+
+    def to_restore(self, wanted: Iterable[str]) -> dict[str, str]:
+        """Values by name of the settings that nobody wants any more once this user wants ``wanted``."""
+        everybody_s = set(wanted).union(*(names for user, names in self._wanted.items() if user != self._user))
+        return {name: value for name, value in self._values.items() if name not in everybody_s}
 
     def note(self, live: Mapping[str, str], wanted: Mapping[str, str]) -> None:
         """Keeps the values of settings that are about to change for the first time. Raises KernelError."""
-        changing = {name: live[name] for name, value in wanted.items() if live.get(name, value) != value}
-        self._write({**changing, **self.values})
+        for name, value in wanted.items():
+            if live.get(name, value) != value:
+                self._values.setdefault(name, live[name])
+        self._wanted[self._user] = sorted({*wanted, *self._wanted.get(self._user, ())})
+        self._write()
 
-    def forget(self, wanted: Container[str]) -> None:
-        """Drops those that have got their values back. Raises KernelError."""
-        self._write({name: value for name, value in self.values.items() if name in wanted})
+    def settle(self, wanted: Iterable[str]) -> None:
+        """Keeps what this user wants, and drops the values that were restored. Raises KernelError."""
+        wanted = sorted(wanted)
+        for name in self.to_restore(wanted):
+            del self._values[name]
+        self._wanted[self._user] = wanted
+        self._write()
 
-    def _write(self, values: dict[str, str]) -> None:
-        text = render_sysctls(values)
-        if text != self._text:
-            if text:
-                files.write_text(self._path, text, mode=0o600)
-            else:
-                files.remove(self._path)
-            self.values, self._text = values, text
+    def _write(self) -> None:
+        wanted = {user: names for user, names in self._wanted.items() if names}
+        content = {"before": self._values, "wanted": wanted} if wanted else {}
+        text = json.dumps(content, indent=2, sort_keys=True) + "\n" if content else ""
+        if text == self._text:
+            return
+        if text:
+            files.write_text(self._path, text, mode=0o600)
+        else:
+            files.remove(self._path)
+        self._text = text

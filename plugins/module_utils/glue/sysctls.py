@@ -57,7 +57,7 @@ def work(module: Call) -> dict[str, Any]:
 
     outcome = converge({"sysctls": subsystem}, desired, module.check_mode, note)
     if originals and not module.check_mode:
-        originals.forget(settings)
+        originals.settle(settings)
     result = {**result_of(module, outcome, node), "missing": subsystem.missing(settings), "drop_in": path}
     if module.diff:
         live = outcome.before.sysctls

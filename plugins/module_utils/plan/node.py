@@ -37,7 +37,7 @@ def plan_sysctls(
         elif found != value:
             operations.append(Operation(CHANGE, "sysctl", name, f"is {found}, not {value}", (name, value)))
     for name, value in sorted((originals or {}).items()):
-        if name not in desired and actual.get(name, value) != value:
+        if actual.get(name, value) != value:
             reason = f"is no longer wanted, and was {value} before"
             operations.append(Operation(REMOVE, "sysctl", name, reason, (name, value)))
     return operations

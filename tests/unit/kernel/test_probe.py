@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import socket
+
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import probe
+
+
+def test_who_listens_answers_and_who_does_not_refuses() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as closed:
+        answering, refusing = listening.getsockname(), closed.getsockname()
+        closed.close()
+        assert probe.connect([answering, refusing, answering], timeout=5) == {
+            answering: "",
+            refusing: "Connection refused",
+        }
+
+
+def test_an_address_without_a_way_to_it_is_told() -> None:
+    [reason] = probe.connect([("::ffff:0:0:0", 9)], timeout=1).values()
+    assert reason
+
+
+def test_more_than_are_tried_at_once_are_tried_all() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        port = listening.getsockname()[1]
+        targets = [(f"127.0.{n // 250}.{n % 250 + 1}", port) for n in range(probe.AT_ONCE + 44)]
+        found = probe.connect(targets, timeout=10)
+    assert len(found) == len(targets)
+    assert found["127.0.0.1", port] == ""
+    assert set(found.values()) == {"", "Connection refused"}
