@@ -176,6 +176,12 @@ kernel:
   type: str
   returned: success
   sample: 6.1.0-32-amd64
+snapshots:
+  description: Names of the node's snapshots, the oldest first.
+  type: list
+  elements: str
+  returned: success
+  sample: [20261121T121500.123456Z]
 kube_proxy_running:
   description: Whether a process called C(kube-proxy) runs on the node. One that is part of another program is not seen.
   type: bool

@@ -22,6 +22,7 @@ from ..rules import names
 from ..rules.ipvs_sets import OWN_SETS
 from ..state.ipvs import SCHEDULER_FLAG_NAMES, RealServerStatistics, Traffic
 from .module import BACKEND, NETNS, access
+from .snapshots import Snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,7 @@ def work(module: Call) -> dict[str, Any]:
         "changed": False,
         **found,
         "kernel": kernel_modules.release(),
+        "snapshots": Snapshots(node.folder).names(),
         "kube_proxy_running": bool(processes.in_network_namespace(names.PROCESS)),
         "notes": notes,
     }

@@ -32,7 +32,7 @@ FILES = ("services.json", "rule_set", "virtual_servers", "runs/rule_set.json")
 class Snapshots:
     """The snapshots of a node, of which the newest ``keep`` stay."""
 
-    def __init__(self, folder: str, keep: int) -> None:
+    def __init__(self, folder: str, keep: int = 0) -> None:
         self._files = folder
         self._folder = os.path.join(folder, "snapshots")
         self._keep = keep
