@@ -48,8 +48,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-requirements:
-  - pyroute2 (Python library) on the node, for writing
 seealso:
   - module: kubenode.proxy.ipvs_service
   - module: kubenode.proxy.rule_set

@@ -11,18 +11,18 @@ module: preflight_info
 short_description: Tell what a node lacks for the kube-proxy rule set
 version_added: 0.1.0
 description:
-  - Looks for the commands, the Python library and the kernel modules that the collection needs on a node, in one task.
+  - Looks for the commands and the kernel modules that the collection needs on a node, in one task.
   - Says whether IPVS mode is possible on the node's kernel.
 extends_documentation_fragment:
   - kubenode.proxy.attributes.info
 options:
   needed:
     description:
-      - Commands and Python libraries to look for.
+      - Commands to look for.
     type: list
     elements: str
-    choices: [ip, iptables, ipset, ipvsadm, modprobe, pyroute2, nft]
-    default: [ip, iptables, ipset, ipvsadm, modprobe, pyroute2]
+    choices: [ip, iptables, ipset, ipvsadm, modprobe, nft]
+    default: [ip, iptables, ipset, ipvsadm, modprobe]
 seealso:
   - module: kubenode.proxy.kernel_modules
   - module: kubenode.proxy.proxy_info
@@ -59,7 +59,7 @@ package_manager:
   returned: success
   sample: apt-get
 missing:
-  description: Commands and libraries that the node lacks.
+  description: Commands that the node lacks.
   type: list
   elements: str
   returned: success

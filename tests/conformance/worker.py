@@ -13,7 +13,6 @@ Other tests that converge in namespaces of a guest build on its parts.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -106,8 +105,6 @@ def _in_child(work: Callable[[Job], Result], job: Job) -> Result:
 
 def serve(handle: Callable[[Job], Result]) -> None:
     """Serves jobs until standard input ends."""
-    # Loading it takes a second or more, so that is done once here, not in every child.
-    importlib.import_module("pyroute2")
     for line in sys.stdin:
         print(json.dumps(handle(json.loads(line))), flush=True)
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -20,10 +19,6 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set impor
 )
 from ansible_collections.kubenode.proxy.plugins.module_utils.model import source
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration import parse_configuration, parse_node
-
-# Loaded once here, not in every child: half a second in a guest.
-with contextlib.suppress(ImportError):
-    import pyroute2  # noqa: F401  # pylint: disable=unused-import
 
 
 def converge(

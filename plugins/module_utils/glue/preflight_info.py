@@ -16,7 +16,7 @@ from ..kernel.command import Runner
 
 if TYPE_CHECKING:
     from .module import Call
-NEEDED = ["ip", "iptables", "ipset", "ipvsadm", "modprobe", "pyroute2"]
+NEEDED = ["ip", "iptables", "ipset", "ipvsadm", "modprobe"]
 # What nftables mode needs instead of iptables, ipset and ipvsadm.
 CHOICES = [*NEEDED, "nft"]
 # What IPVS mode cannot do without; nf_conntrack_ipv4 and the schedulers come on top.

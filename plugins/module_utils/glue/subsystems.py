@@ -302,7 +302,7 @@ class DummyLink(_Unverified):
         return plan_node.plan_link(self._live, desired.link)
 
     def apply(self, operations: list[Operation]) -> None:
-        kernel_links.apply(operations)
+        kernel_links.apply(self._runner, operations)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(link=self._live)

@@ -4,21 +4,25 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""Reads the addresses of all links with one ``ip``, and writes those of a dummy link through pyroute2."""
+"""Reads the addresses of all links with one ``ip``, and writes those of a dummy link with another."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
-from ..plan.operation import ADD, REMOVE, Operation
+from ..plan.operation import REMOVE, Operation
 from ..state.node import Link, LocalAddress
-from .command import KernelError, Runner
+from .command import CommandError, KernelError, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+FAILED_LINE = re.compile(r"^Command failed -:(\d+)", re.MULTILINE)
+# As the kernel says it, and as newer ones explain it.
+NO_DUMMY = re.compile(r"not supported|Unknown device type")
 
 
 class Links:
@@ -52,52 +56,36 @@ class Links:
         return None
 
 
-def apply(operations: Iterable[Operation]) -> None:
-    """Applies operations of the kinds ``link`` and ``address``. Raises KernelError.
+def apply(runner: Runner, operations: Iterable[Operation]) -> None:
+    """Applies operations of the kinds ``link`` and ``address``, with one ``ip``. Raises KernelError.
 
     A new link stays down, as kube-proxy leaves it: its addresses answer all the same.
     """
-    operations = list(operations)
-    if not operations:
+    found = list(operations)
+    if not found:
         return
-    error_type, routes = _netlink()
-    indexes: dict[str, int] = {}
-    with routes as sockets:
-        for operation in operations:
-            try:
-                _apply(sockets, operation, indexes)
-            except error_type as error:
-                raise KernelError(_refusal(operation, error)) from error
+    try:
+        runner.run(["ip", "-batch", "-"], "".join(f"{_command(operation)}\n" for operation in found))
+    except CommandError as error:
+        line = FAILED_LINE.search(error.stderr)
+        if line is None:
+            raise
+        raise KernelError(_refusal(found[int(line.group(1)) - 1], error.stderr[: line.start()].strip())) from error
 
 
-def _refusal(operation: Operation, error: Any) -> str:
-    hint = ""
-    if operation.kind == "link" and error.code == errno.EOPNOTSUPP:
-        hint = f": kernel {os.uname().release} has no dummy links and cannot load the module dummy"
-    return f"cannot {operation.verb} {operation.kind} {operation.name}: {error}{hint}"
-
-
-def _apply(sockets: Any, operation: Operation, indexes: dict[str, int]) -> None:
+def _command(operation: Operation) -> str:
+    verb = "delete" if operation.verb == REMOVE else "add"
     if operation.kind == "link":
-        if operation.verb == ADD:
-            sockets.link("add", ifname=operation.payload, kind="dummy")
-        else:
-            sockets.link("del", index=_index(sockets, operation.payload, indexes))
-        return
-    link, text = operation.payload
-    address, _slash, length = text.partition("/")
-    index = _index(sockets, link, indexes)
-    verb = "del" if operation.verb == REMOVE else "add"
-    sockets.addr(verb, index=index, address=address, prefixlen=int(length))
+        return f"link {verb} {operation.payload} type dummy"
+    link, address = operation.payload
+    return f"address {verb} {address} dev {link}"
 
 
-def _index(sockets: Any, name: str, indexes: dict[str, int]) -> int:
-    if name not in indexes:
-        found = sockets.link_lookup(ifname=name)
-        if not found:
-            raise KernelError(f"there is no link {name}")
-        indexes[name] = found[0]
-    return indexes[name]
+def _refusal(operation: Operation, said: str) -> str:
+    hint = ""
+    if operation.kind == "link" and NO_DUMMY.search(said):
+        hint = f": kernel {os.uname().release} has no dummy links and cannot load the module dummy"
+    return f"cannot {operation.verb} {operation.kind} {operation.name}: {said}{hint}"
 
 
 def _bound(link: dict[str, Any]) -> Iterable[str]:
@@ -105,16 +93,3 @@ def _bound(link: dict[str, Any]) -> Iterable[str]:
     for found in link.get("addr_info", ()):
         if "local" in found and found.get("scope") not in ("link", "host"):
             yield f"{found['local']}/{found['prefixlen']}"
-
-
-def _netlink() -> tuple[type[Exception], Any]:
-    # Loading pyroute2 takes up to a second on small nodes, so only a run that writes pays for it.
-    try:
-        from pyroute2 import IPRoute
-        from pyroute2.netlink.exceptions import NetlinkError
-    except ImportError as error:
-        raise KernelError(
-            "the Python library pyroute2 is not installed: install the package python3-pyroute2 "
-            "(role kubenode.proxy.node_prepare does)"
-        ) from error
-    return NetlinkError, IPRoute()

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -28,13 +27,11 @@ _COMMON = {
     "iptables": "iptables",
     "modprobe": "kmod",
     "nft": "nftables",
-    "pyroute2": "python3-pyroute2",
 }
 MANAGERS = (
     PackageManager("apt-get", {**_COMMON, "ip": "iproute2"}),
     PackageManager("dnf", {**_COMMON, "ip": "iproute"}),
 )
-LIBRARIES = frozenset({"pyroute2"})
 
 
 def manager(runner: Runner) -> PackageManager | None:
@@ -43,11 +40,5 @@ def manager(runner: Runner) -> PackageManager | None:
 
 
 def missing(runner: Runner, needed: list[str]) -> list[str]:
-    """Those of the needed commands and Python libraries that the node does not have."""
-    return [name for name in needed if not _has(runner, name)]
-
-
-def _has(runner: Runner, name: str) -> bool:
-    if name in LIBRARIES:
-        return importlib.util.find_spec(name) is not None
-    return runner.find(name) is not None
+    """Those of the needed commands that the node does not have."""
+    return [name for name in needed if runner.find(name) is None]
