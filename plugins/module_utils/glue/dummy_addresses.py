@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from ..model.address import canonical_ip, family_of, special_range, why_no_ip
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from ..plan.operation import Operation
     from .module import Call
 
-# A name of an interface is one byte shorter than the kernel's field for it.
-MAX_NAME_LENGTH = 15
+# IFNAMSIZ less the final zero. The kernel takes more characters, but not all of them pass through the batch mode of ip.
+LINK_NAME = re.compile(r"[\w.+@][\w.+@-]{0,14}", re.ASCII)
+LINK_NAME_RULE = "1..15 letters, digits, or _ . + @, and - but in front"
 WHOLE_ADDRESS = {"ipv4": 32, "ipv6": 128}
 ARGUMENT_SPEC: dict[str, Any] = {
     "link": {"type": "str", "default": "kube-ipvs0"},
@@ -62,8 +64,8 @@ def desired_link(params: dict[str, Any]) -> Link | None:
     """The link that should be there, None for none. Raises InputError."""
     problems = Problems()
     name = params["link"]
-    if not 0 < len(name) <= MAX_NAME_LENGTH or any(character.isspace() or character in "/:" for character in name):
-        problems.add("link", f"{name!r} is not the name of a link: 1..{MAX_NAME_LENGTH} characters, no space, / or :")
+    if not LINK_NAME.fullmatch(name):
+        problems.add("link", f"{name!r} is not the name of a link: {LINK_NAME_RULE}")
     if params["state"] == "present" and params["addresses"] is None:
         problems.add("addresses", "is required where the state is present; an empty list is one, too")
     found: dict[str, int] = {}

@@ -64,7 +64,7 @@ def test_no_addresses_are_a_link_and_absent_is_none() -> None:
         ({"addresses": ["fe80::1"]}, "addresses[0]: fe80::1 is a link-local address, which a dummy link is not for"),
         (
             {"addresses": [], "link": "a-name-too-long0"},
-            "link: 'a-name-too-long0' is not the name of a link: 1..15 characters, no space, / or :",
+            "link: 'a-name-too-long0' is not the name of a link: 1..15 letters, digits, or _ . + @, and - but in front",
         ),
     ],
 )
