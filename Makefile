@@ -95,6 +95,7 @@ demo: packages $(STAMP) $(LINK) ## See it work on a throw-away node (root, MODE)
 
 bench: packages $(STAMP) $(LINK) ## Measure on real kernels, beside the raw tools (SIZES=1000x10)
 	@python -m tests.bench $(SIZES)
+	@python -m tests.bench.fleet
 
 test: lint sanity unit conformances integration ## All checks, as in CI
 
