@@ -71,8 +71,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_play_start(self, play: Play) -> None:
         """Begins to collect, or goes on, if this is a play to report on."""
         self._play = None
-        # Another one may be at work, where the callback is enabled beside the one that comes with the playbook.
-        if VARIABLE not in play.vars or os.environ.setdefault(ENVIRONMENT, str(id(self))) != str(id(self)):
+        if VARIABLE not in play.vars or not self._claim():
             return
         self._play = play
         self._started = self._started or _now()
@@ -118,6 +117,14 @@ class CallbackModule(CallbackBase):
             self._write(self._path, drift.render(report))
         if not stats.failures and not stats.dark and drift.EXIT_STATUS[report["status"]]:
             raise SystemExit(drift.EXIT_STATUS[report["status"]])
+
+    def _claim(self) -> bool:
+        """Whether this one is to report: another is, where the callback is enabled beside that of the playbook."""
+        process, own = f"{os.getpid()} ", f"{os.getpid()} {id(self)}"
+        # What another process left there was inherited, from a run within which this one was started.
+        if not os.environ.get(ENVIRONMENT, "").startswith(process):
+            os.environ[ENVIRONMENT] = own
+        return os.environ[ENVIRONMENT] == own
 
     def _node(self, result: TaskResult) -> drift.NodeDrift:
         return self._nodes.setdefault(result._host.get_name(), drift.NodeDrift())

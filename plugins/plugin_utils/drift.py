@@ -36,6 +36,7 @@ ACTIONS = {
     "ansible.builtin.apt": ("add", "package", "name", "not installed"),
     "ansible.builtin.dnf": ("add", "package", "name", "not installed"),
     "ansible.builtin.copy": ("change", "file", "dest", "missing, or says something else"),
+    "ansible.builtin.file": ("remove", "file", "path", "no longer wanted"),
 }
 
 # How much of it the summary shows.

@@ -101,6 +101,7 @@ def test_figures_add_up() -> None:
         ({"name": ["ipset", "ipvsadm"]}, "ansible.builtin.apt", ["add package ipset", "add package ipvsadm"]),
         ({"name": "nft"}, "ansible.builtin.dnf", ["add package nft"]),
         ({"dest": "/etc/x.conf", "content": ""}, "ansible.builtin.copy", ["change file /etc/x.conf"]),
+        ({"path": "/etc/x.conf"}, "ansible.builtin.file", ["remove file /etc/x.conf"]),
         ({}, "ansible.builtin.command", ["change task Something"]),
     ],
 )
