@@ -135,10 +135,18 @@ def namespaces(folder: Path, count: int) -> Iterator[tuple[str, dict[str, dict[s
             stack.callback(daemon.wait)
             stack.callback(daemon.terminate)
         for address in names.values():
-            answers = lambda at=address: network.run("ctl", ["nc", "-z", at, "22"], check=False).returncode == 0  # noqa: E731
-            if not wait_until(answers, timeout=30, interval=0.1):
-                raise RuntimeError(f"no sshd answers at {address}")
+            wait_for_sshd(network, address)
         yield network.full_name("ctl"), {name: host(folder, address) for name, address in names.items()}
+
+
+def wait_for_sshd(network: Network, address: str) -> None:
+    """Returns as soon as the controller's namespace reaches it."""
+
+    def answers() -> bool:
+        return network.run("ctl", ["nc", "-z", address, "22"], check=False).returncode == 0
+
+    if not wait_until(answers, timeout=30, interval=0.1):
+        raise RuntimeError(f"no sshd answers at {address}")
 
 
 def host(folder: Path, address: str) -> dict[str, Any]:
