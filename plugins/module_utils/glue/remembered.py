@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..kernel import files
 from ..kernel.command import KernelError
 from ..kernel.lock import exclusive
 from ..model.errors import InputError
+from ..plan.node import plan_drop_in
 from .drop_in import diff
 from .node import LOCK, LOCK_TIMEOUT, STATE_FOLDER
 
@@ -75,7 +77,15 @@ def _note(result: dict[str, Any], call: Call, path: str, text: str | None) -> di
             files.remove(path)
         else:
             files.write_text(path, text, mode=0o600)
-    noted = {**result, "changed": True}
+    [operation] = plan_drop_in(path, before, text)
+    counts = Counter(result.get("counts", {}))
+    counts[f"{operation.verb} {operation.kind}"] += 1
+    noted = {
+        **result,
+        "changed": True,
+        "operations": [*result.get("operations", []), operation.report()],
+        "counts": dict(sorted(counts.items())),
+    }
     if call.diff:
         shown = result.get("diff", [])
         noted["diff"] = [*(shown if isinstance(shown, list) else [shown]), diff(path, before, text)]
