@@ -17,6 +17,8 @@ CHECKOUT = Path(__file__).parents[2]
 README = (CHECKOUT / "README.md").read_text()
 OPERATIONS = (CHECKOUT / "docs" / "guides" / "operations.md").read_text()
 DRIFT = (CHECKOUT / "docs" / "guides" / "drift.md").read_text()
+PERIODIC = (CHECKOUT / "docs" / "guides" / "periodic.md").read_text()
+SCALING = (CHECKOUT / "docs" / "guides" / "scaling.md").read_text()
 
 
 def yaml_blocks() -> list[Any]:
@@ -61,8 +63,9 @@ def test_what_is_listed_is_what_there_is() -> None:
 def test_every_variable_in_the_text_is_one() -> None:
     playbooks = "".join(path.read_text() for path in (CHECKOUT / "playbooks").glob("*.yml"))
     playbook_variables = set(re.findall(r"(kube_proxy_\w+) \| default", playbooks))
-    for text in (README, OPERATIONS, DRIFT):
+    for text in (README, OPERATIONS, DRIFT, PERIODIC, SCALING):
         assert set(re.findall(r"kube_proxy_\w+", text)) <= role_variables() | playbook_variables
+        assert set(re.findall(r"drift_timer_\w+", text)) <= role_variables()
 
 
 def test_every_link_and_path_of_the_checkout_leads_somewhere() -> None:
