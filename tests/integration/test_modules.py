@@ -23,13 +23,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from ansible_collections.kubenode.proxy.plugins.module_utils.model import native
+from ansible_collections.kubenode.proxy.plugins.module_utils.model import node as model_node
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration import parse_configuration
+from ansible_collections.kubenode.proxy.plugins.module_utils.rules.nftables import render
 from ansible_collections.kubenode.proxy.plugins.module_utils.state import rule_set
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import parse as parse_tables
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.ipvs import parse as parse_servers
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import Link
 
+from tests.clusters import FACTS
 from tests.lab import Node
 from tests.lab.netns import Network
+from tests.world import layout
+from tests.world.cases import service
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 
@@ -467,6 +474,68 @@ def test_sets(local: Target) -> None:
         "office": ["198.51.100.0/24", "203.0.113.7"],
         "ports": ["443", "80"],
     }
+
+
+TABLES = "nft -s list ruleset"
+FOREIGN_TABLE = "nft 'add table ip foreign; add chain ip foreign mine; add rule ip foreign mine tcp dport 22 accept'"
+# Neither sorted nor in the form in which nft lists it.
+OFFICE = """
+set networks { type ipv4_addr; flags interval; elements = { 203.0.113.7, 198.51.100.0/25, 198.51.100.128/25 }; }
+chain prerouting {
+  type filter hook prerouting priority -150;
+  ip saddr != @networks tcp dport { 30000-32767, 80 } drop comment "office only"
+}
+"""
+
+
+def test_a_table(local: Target) -> None:
+    local.play(local.read(FOREIGN_TABLE))
+    table = {"name": "office", "family": "ip"}
+    made, changed, gone = local.four_runs(
+        TABLES,
+        ("nft_table", {**table, "content": OFFICE}),
+        ("nft_table", {**table, "content": OFFICE.replace("203.0.113.7", "203.0.113.8")}),
+        ("nft_table", {**table, "state": "absent"}),
+    )
+    assert '+\t\tip saddr != @networks tcp dport { 80, 30000-32767 } drop comment "office only"' in changed_lines(
+        made.check
+    )
+    assert changed.real["counts"] == {"add element": 1, "remove element": 1}
+    assert [lines.startswith("-") for lines in changed_lines(gone.real)] == [True] * len(changed_lines(gone.real))
+    assert gone.dumps[-1] == made.dumps[0]
+
+
+def test_the_tables_of_a_compiled_rule_set(local: Target, tmp_path: Path) -> None:
+    wanted = {"two": tables_of("a1 a2"), "one": tables_of("a1"), "none": rule_set.RuleSet.empty()}
+    for name, content in wanted.items():
+        (tmp_path / name).write_text(rule_set.render(content))
+    local.play(local.read(FOREIGN_TABLE))
+    runs = local.four_runs(TABLES, *(("nft_table", {"rule_set": str(tmp_path / name)}) for name in wanted))
+    assert [one.real["counts"] for one in runs] == [
+        {"add table": 2},
+        {"change chain": 1, "remove element": 1},
+        {"remove table": 2},
+    ]
+    assert "table ip foreign" in runs[-1].dumps[-1]
+
+
+def tables_of(pods: str) -> rule_set.RuleSet:
+    """What nftables mode makes of one service with these endpoints."""
+    configuration = parse_configuration({"mode": "nftables", "cluster_cidrs": ["10.244.0.0/16"]})
+    return render(
+        native.parse([service("10.96.0.1", pods)]),
+        model_node.Node(layout.NODE_NAME, ("192.0.2.1",)),
+        configuration,
+        FACTS,
+    )
+
+
+def test_content_that_nft_refuses_changes_nothing(local: Target) -> None:
+    bad = {"name": "office", "content": "chain a {\n  tcp port 80 drop\n}"}
+    result, dump = local.play(local.task("nft_table", bad, ignore_errors=True), local.read(TABLES))
+    assert result["problems"][0].startswith("content: ")
+    assert result["problems"][0].endswith("in line 2: tcp port 80 drop")
+    assert dump["stdout"] == ""
 
 
 def test_a_node_that_lacks_everything_gives_notes(local: Target) -> None:

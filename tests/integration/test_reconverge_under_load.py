@@ -48,8 +48,8 @@ def start(network: Network, namespace: str, *arguments: str) -> subprocess.Popen
     return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
 
 
-def reconverge_times(network: Network, backend: str, times: int, folder: Path) -> list[int]:
-    arguments = [network.full_name("node"), backend, "iptables", str(times), str(folder)]
+def reconverge_times(network: Network, mode: str, backend: str, times: int, folder: Path) -> list[int]:
+    arguments = [network.full_name("node"), backend, mode, str(times), str(folder)]
     command = [sys.executable, "-m", "tests.load.reconverge", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -57,17 +57,17 @@ def reconverge_times(network: Network, backend: str, times: int, folder: Path) -
     return counts
 
 
-@pytest.mark.parametrize("backend", ["nft", "legacy"])
-def test_no_connection_is_lost(backend: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "backend"), [("iptables", "nft"), ("iptables", "legacy"), ("nftables", "auto")])
+def test_no_connection_is_lost(mode: str, backend: str, tmp_path: Path) -> None:
     stop = tmp_path / "stop"
     with Network() as network:
         build(network)
         servers = [start(network, f"pod{i}", "tests.load.connections", "serve", "8080") for i in range(2)]
-        reconverge_times(network, backend, 1, tmp_path)
+        reconverge_times(network, mode, backend, 1, tmp_path)
         # The servers listen a moment after they start.
         time.sleep(1)
         load = start(network, "client", "tests.load.connections", reconverge.ADDRESS, str(reconverge.PORT), str(stop))
-        counts = reconverge_times(network, backend, TIMES, tmp_path)
+        counts = reconverge_times(network, mode, backend, TIMES, tmp_path)
         stop.touch()
         output, _errors = load.communicate(timeout=30)
         for server in servers:
