@@ -115,8 +115,8 @@ def serve(options: argparse.Namespace, state_folder: str) -> None:
         finally:
             if options.root:
                 subprocess.run(["ip", "netns", "delete", network.full_name(layout.NODE)], check=False)
-    lock = Path(f"/run/kubenode-proxy-{options.prefix}{layout.NODE}.lock")
-    lock.unlink(missing_ok=True)
+    for kind in ("lock", "nftables"):
+        Path(f"/run/kubenode-proxy-{options.prefix}{layout.NODE}.{kind}").unlink(missing_ok=True)
 
 
 def main() -> None:

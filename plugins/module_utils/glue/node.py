@@ -19,6 +19,7 @@ from ..kernel.command import Runner
 from ..kernel.conntrack import Conntrack
 from ..kernel.ipvs import IPVS
 from ..kernel.links import Links
+from ..kernel.lock import FOLDER as RUN
 from ..kernel.lock import exclusive
 from ..kernel.namespace import enter
 from ..kernel.nftables import NftablesSocket
@@ -59,7 +60,7 @@ class NodeAccess:
         self.runner = Runner()
         self.conntrack = Conntrack()
         self.accounting = AccountingObjects()
-        self.nftables = NftablesSocket()
+        self.nftables = NftablesSocket(os.path.join(RUN, f"{self._lock_name}.nftables"))
         self._ipvs: IPVS | None = None
         self._backend = backend
         # What a person should know of the node, though it is no error.

@@ -210,6 +210,10 @@ class Chains:
         return chain if differs else wanted
 
 
+# A map in the rule of a chain takes the kernel a fraction of a millisecond to find.
+FEW_CHAINS = 100
+
+
 class NftablesTables:
     """Whole tables of nftables, of both families: one transaction takes them from one state to the next."""
 
@@ -228,7 +232,7 @@ class NftablesTables:
         if before is None or before != self._at:
             wanted = desired.nftables
             self._live = kernel_nftables.read(
-                self._runner, self._socket, lambda name: name in wanted or self._ownership.tables(name)
+                self._runner, self._socket, lambda name: name in wanted or self._ownership.tables(name), is_own_table
             )
             self._at = before if before == self._socket.generation() else None
 
@@ -246,9 +250,18 @@ class NftablesTables:
             # If the next generation is the present one, there was no other transaction: then this is what is there.
             self._live = plan_nftables.applied(self._live, operations)
             self._at += 1
+            if self._at == self._socket.generation():
+                self._remember(operations)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(nftables=self._live)
+
+    def _remember(self, operations: list[Operation]) -> None:
+        """Saves the next run the most expensive part of its reading; of a few new chains, it may read that itself."""
+        written = sum(operation.kind == "chain" for operation in operations)
+        whole = any(operation.kind == "table" for operation in operations)
+        own = {name: table for name, table in self._live.items() if is_own_table(name)}
+        self._socket.remember(own, learn=whole or written > FEW_CHAINS)
 
 
 class VirtualServers:

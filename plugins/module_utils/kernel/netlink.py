@@ -105,6 +105,19 @@ def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     return found
 
 
+def attribute_list(data: bytes) -> list[bytes]:
+    """The values of attributes, in order, whatever their kinds: of a list. Raises ValueError."""
+    found = []
+    offset, end = 0, len(data)
+    while offset + 4 <= end:
+        length = _ATTRIBUTE.unpack_from(data, offset)[0]
+        if length < 4 or offset + length > end:
+            raise ValueError(f"attribute at byte {offset} has length {length} of {end - offset}")
+        found.append(data[offset + 4 : offset + length])
+        offset += (length + 3) & ~3
+    return found
+
+
 def address_text(family: int, data: bytes) -> str:
     """Address in network byte order -> canonical text, which is that of Python's ipaddress."""
     text = socket.inet_ntop(family, data)

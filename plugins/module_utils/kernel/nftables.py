@@ -4,24 +4,25 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""Reads and writes tables of nftables: one listing a table, one transaction for all changes."""
+"""Reads and writes tables of nftables: a few dumps or one listing a table, one transaction for all changes."""
 
 from __future__ import annotations
 
 import errno
 import re
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 
 from ..plan.nftables import ChainChange, ElementChange, OtherChange, SetChange, TableChange
 from ..plan.operation import ADD, Operation
 from ..state.nftables import Table, Tables, element_text, parse, table_lines
-from . import netlink
+from . import netlink, nftables_dump
 from .command import CommandError, KernelError, Result, Runner
 from .namespace import in_fresh_namespace
 from .netlink import NetlinkError, attributes
+from .nftables_codec import HEADER_BYTES
+from .nftables_dump import GET_TABLE, SUBSYSTEM, header
 
 PROGRAM = "nft"
 # kube-proxy wants both (data-plane 2.4): older ones do not know all of its rules, or fail in ways of their own.
@@ -34,18 +35,19 @@ MAX_TESTED = 2000
 # Kernels before 6.2 hold on to what deleted elements led to for a moment.
 DELETE_ATTEMPTS = 5
 DELETE_PAUSE = 0.5
-# struct nfgenmsg, and messages that need no listing.
-_HEADER = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
-_SUBSYSTEM, _GET_TABLE, _GET_GENERATION = 10 << 8, 1, 16
-_TABLE_NAME, _GENERATION_ID = 1, 1
 NUL = b"\0"
+_TABLE_NAME = 1
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 
 class NftablesSocket:
-    """What the kernel tells of its tables without a listing. ``messages`` counts what was sent."""
+    """What the kernel tells of its tables without a listing. ``messages`` counts what was sent.
 
-    def __init__(self) -> None:
+    ``path`` is the file of :class:`nftables_dump.Memory`.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self._memory = nftables_dump.Memory(path)
         self._socket: netlink.NetlinkSocket | None = None
 
     @property
@@ -54,16 +56,24 @@ class NftablesSocket:
         return self._socket.messages if self._socket else 0
 
     def generation(self) -> int | None:
-        """How many transactions there were, of all tables of the network namespace; None where the kernel is silent.
-
-        Equal counts, equal rules: a listing takes time with the square of the rules that have sets of their own, so it
-        is worth knowing when nothing has changed. What packets add to sets does not count.
-        """
+        """How many transactions there were: see :func:`nftables_dump.generation`."""
         try:
-            replies = self._connection().request(_SUBSYSTEM | _GET_GENERATION, _HEADER)
-            return int.from_bytes(attributes(replies[0], len(_HEADER))[_GENERATION_ID], "big")
-        except (NetlinkError, IndexError, KeyError):
+            return nftables_dump.generation(self._connection())
+        except NetlinkError:
             return None
+
+    def table(self, name: str) -> Table | None:
+        """A table, by family and name, if it holds nothing but the forms of nftables mode. Raises NetlinkError."""
+        return nftables_dump.read_table(self._connection(), name, self._memory)
+
+    def remember(self, written: Tables, learn: bool) -> None:
+        """Keeps for later runs what they need not read again, of tables that are as written. Raises KernelError.
+
+        ``learn``: also what was not read by this one.
+        """
+        for name in written if learn else ():
+            nftables_dump.learn_table(self._connection(), name, self._memory, written[name])
+        self._memory.save(written)
 
     def names(self) -> list[str]:
         """Live tables, by family and name; none where the kernel is without nftables.
@@ -71,12 +81,12 @@ class NftablesSocket:
         ``nft list tables`` would read all of their content first.
         """
         try:
-            found = self._connection().dump(_SUBSYSTEM | _GET_TABLE, _HEADER)
+            found = self._connection().dump(SUBSYSTEM | GET_TABLE, header(socket.AF_UNSPEC))
         except NetlinkError as error:
             if error.number == errno.EPERM:
                 raise
             return []
-        named = [(body[0], attributes(body, len(_HEADER))[_TABLE_NAME]) for body in found]
+        named = [(body[0], attributes(body, HEADER_BYTES)[_TABLE_NAME]) for body in found]
         return [f"{FAMILIES.get(family, family)} {name.rstrip(NUL).decode()}" for family, name in named]
 
     def _connection(self) -> netlink.NetlinkSocket:
@@ -103,11 +113,20 @@ def ensure_able(runner: Runner, kernel: tuple[int, int]) -> None:
         )
 
 
-def read(runner: Runner, tables: NftablesSocket, wanted: Callable[[str], bool]) -> Tables:
-    """The wanted tables, by family and name, that are there: a process each. Raises KernelError."""
+def read(
+    runner: Runner, tables: NftablesSocket, wanted: Callable[[str], bool], of_the_mode: Callable[[str], bool]
+) -> Tables:
+    """The wanted tables, by family and name, that are there. Raises KernelError.
+
+    ``of_the_mode`` tells tables of nftables mode, which are read without nft, unless something strange is in them.
+    """
     found: Tables = {}
     for name in filter(wanted, tables.names()):
-        found.update(_parse(runner.run([PROGRAM, "-s", "list", "table", *name.split(" ")]).stdout))
+        table = tables.table(name) if of_the_mode(name) else None
+        if table is not None:
+            found[name] = table
+        else:
+            found.update(_parse(runner.run([PROGRAM, "-s", "list", "table", *name.split(" ")]).stdout))
     return found
 
 

@@ -17,7 +17,7 @@ from ..model.configuration import PRIMARY, node_ip
 from ..model.selection import Selection, select
 from ..model.service import FAMILIES, effective_source_ranges
 from ..model.version import VERSIONS
-from ..state.nftables import Chain, Element, Set, Table
+from ..state.nftables import Chain, Element, Set, Table, duration
 from ..state.rule_set import RuleSet, UDPEndpoints
 from .facts import NodeFacts, node_port_addresses, node_port_networks
 from .names import NFTABLES_FAMILIES, nftables_name
@@ -34,7 +34,6 @@ MAX_NAME_LENGTH = 240
 MAX_COMMENT_LENGTH = 128
 # What the kernel makes of a set to which packets add, without a size given.
 DYNAMIC_SIZE = 65535
-SECONDS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def render(service_data: ServiceData, node: Node, configuration: ProxyConfiguration, facts: NodeFacts) -> RuleSet:
@@ -61,16 +60,6 @@ def service_name(port: ServicePort) -> str:
 def endpoint_name(port: ServicePort, endpoint: Endpoint) -> str:
     """The end of the names of an endpoint's chain and set."""
     return _hashed(f"{_identity(port)}__{endpoint.ip.replace(':', '.')}/{endpoint.port}")
-
-
-def duration(seconds: int) -> str:
-    """Seconds as nft prints them: ``1d2h``."""
-    parts = []
-    for unit, length in SECONDS:
-        count, seconds = divmod(seconds, length)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts)
 
 
 def _identity(port: ServicePort) -> str:

@@ -22,6 +22,7 @@ OPEN_ELEMENTS = "\t\telements = { "
 # A comma ends an element, unless it stands in a comment.
 ELEMENT = re.compile(r'(?:[^",]|"[^"]*")+')
 PARTS = re.compile(r'([^"]*?)(?: comment "([^"]*)")?(?: : ([^"]+))?')
+SECONDS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 EXPIRES = re.compile(r" expires \S+")
 
 
@@ -235,6 +236,16 @@ def _elements(text: str) -> dict[str, Element]:
                 raise ValueError(f"not an element of nft list: {part!r}")
             found[match.group(1)] = Element(match.group(3) or "", match.group(2) or "")
     return found
+
+
+def duration(seconds: int) -> str:
+    """Seconds as nft prints them: ``1d2h``."""
+    parts = []
+    for unit, length in SECONDS:
+        count, seconds = divmod(seconds, length)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
 
 
 def _option(line: str) -> tuple[str, str]:

@@ -1,0 +1,240 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Reads tables of nftables mode from the kernel: a few dumps, where ``nft list`` takes the square of the services.
+
+What takes that time is that the kernel looks for a set by its name from the first one on, and each service has a map of
+its own in its rule. The kernel lets nobody change such an anonymous set, and gives its handle to no other set of the
+table, nor the table's to another one of the namespace. So its elements are read once, and remembered for as long as
+all three are there. All else - which sets there are, rules, chains, named sets - is read every time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from ..state.nftables import Chain, Set, Table
+from . import files
+from .command import KernelError
+from .netlink import NetlinkError, attribute, attributes
+from .nftables_codec import (
+    FAMILIES,
+    HEADER_BYTES,
+    SetHeader,
+    UnknownFormError,
+    Value,
+    chain,
+    comment,
+    named_set,
+    number,
+    set_header,
+    values,
+)
+from .nftables_rule import anonymous_text, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from .netlink import NetlinkSocket
+
+SUBSYSTEM = 10 << 8
+GET_TABLE, GET_CHAIN, GET_RULE, GET_SET, GET_ELEMENTS, GET_GENERATION = 1, 4, 7, 10, 13, 16
+GET_OBJECT, GET_FLOWTABLE = 19, 23
+_GENERATION_ID, _TABLE_NAME, _TABLE_FLAGS, _TABLE_HANDLE, _TABLE_USERDATA = 1, 1, 2, 4, 6
+_OF_TABLE, _SET_NAME = 1, 2
+# Stands for an anonymous set in the text of a rule.
+BLANK = "\0"
+# A table that changes during each of them is left to nft.
+ATTEMPTS = 5
+UNREADABLE = (UnknownFormError, ValueError, KeyError, IndexError, struct.error)
+_NAMESPACE_COOKIE = 71
+
+
+def header(family: int) -> bytes:
+    """The start of each message: struct nfgenmsg."""
+    return struct.pack("=BBH", family, 0, 0)
+
+
+def generation(connection: NetlinkSocket) -> int | None:
+    """How many transactions there were, of all tables of the network namespace; None where the kernel is silent.
+
+    Equal counts, equal rules. What packets add to sets does not count.
+    """
+    try:
+        replies = connection.request(SUBSYSTEM | GET_GENERATION, header(0))
+        return number(attributes(replies[0], HEADER_BYTES)[_GENERATION_ID])
+    except (NetlinkError, IndexError, KeyError):
+        return None
+
+
+class Memory:
+    """What is known of anonymous sets: their text, by the table's name and handle, and by their own handle.
+
+    ``path`` is a file that does not outlive the kernel, None for no file. What it holds of another network namespace
+    does not count, nor does anything where the kernel has no number for namespaces (before 5.14).
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self._path = path
+        self._tables: dict[str, tuple[int, dict[str, str]]] | None = None
+
+    def recall(self, name: str, handle: int) -> dict[str, str]:
+        """Handle of a set -> its text."""
+        if self._tables is None:
+            self._tables = self._load()
+        of_handle, known = self._tables.get(name, (handle, {}))
+        return known if of_handle == handle else {}
+
+    def replace(self, name: str, handle: int, known: dict[str, str]) -> None:
+        """All that there is to remember of a table."""
+        self._tables = self._load() if self._tables is None else self._tables
+        self._tables[name] = (handle, known)
+
+    def save(self, names: Collection[str]) -> None:
+        """Writes the file, about the tables that are there. Raises KernelError."""
+        kept = {name: one for name, one in (self._tables or {}).items() if name in names}
+        namespace = _namespace()
+        if not self._path or not namespace:
+            return
+        if kept:
+            files.write_text(self._path, json.dumps({"namespace": namespace, "tables": kept}), mode=0o600)
+        else:
+            files.remove(self._path)
+
+    def _load(self) -> dict[str, tuple[int, dict[str, str]]]:
+        try:
+            content = json.loads(files.read_text(self._path) or "{}") if self._path else {}
+            same = content.get("namespace") and content["namespace"] == _namespace()
+            return (
+                {name: (int(handle), dict(sets)) for name, (handle, sets) in content["tables"].items()} if same else {}
+            )
+        except (KernelError, ValueError, KeyError, AttributeError, TypeError):
+            return {}
+
+
+def _namespace() -> str:
+    """A name of this network namespace that no other has, nor had or will have; "" where there is none."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+            cookie = probe.getsockopt(socket.SOL_SOCKET, _NAMESPACE_COOKIE, 8)
+    except OSError:
+        return ""
+    return f"{(files.read_text('/proc/sys/kernel/random/boot_id') or '').strip()} {cookie.hex()}"
+
+
+def read_table(connection: NetlinkSocket, name: str, memory: Memory) -> Table | None:
+    """A live table, by family and name; None where it holds what nftables mode does not write, or changes all the time.
+
+    Raises NetlinkError.
+    """
+    for _attempt in range(ATTEMPTS):
+        before = generation(connection)
+        try:
+            found = _Table(connection, memory, *name.split(" ")).read()
+        except UNREADABLE:
+            return None
+        except NetlinkError as error:
+            # What the dump before had named is gone.
+            if error.number != errno.ENOENT:
+                raise
+            continue
+        if before is not None and before == generation(connection):
+            return found
+    return None
+
+
+def learn_table(connection: NetlinkSocket, name: str, memory: Memory, written: Table) -> None:
+    """Remembers what the anonymous sets of a table hold, for a caller that knows the table to be as ``written``."""
+    with contextlib.suppress(*UNREADABLE, NetlinkError):
+        _Table(connection, memory, *name.split(" ")).learn(written)
+
+
+class _Table:
+    """The dumps of one table."""
+
+    def __init__(self, connection: NetlinkSocket, memory: Memory, family: str, name: str) -> None:
+        self.connection = connection
+        self.family = family
+        self.header = header(FAMILIES[family])
+        self.name = name
+        self.full_name = f"{family} {name}"
+        self.memory = memory
+        self.remembered: dict[str, str] = {}
+        # What is remembered of sets that are still there
+        self.known: dict[str, str] = {}
+        self.headers: dict[str, SetHeader] = {}
+
+    def read(self) -> Table:
+        found = self._own()
+        if number(found[_TABLE_FLAGS]) or self._dump(GET_OBJECT) or self._dump(GET_FLOWTABLE):
+            raise UnknownFormError("flags of the table, or objects other than sets, maps and chains")
+        self._recall(found)
+        sets = {one.name: self._named_set(one) for one in self.headers.values() if not one.anonymous}
+        remark = comment(found.get(_TABLE_USERDATA, b""))
+        options = (("comment", f'"{remark}"'),) if remark else ()
+        chains = self._chains()
+        self.memory.replace(self.full_name, number(found[_TABLE_HANDLE]), self.known)
+        return Table(options, sets, chains, {})
+
+    def learn(self, written: Table) -> None:
+        found = self._own()
+        self._recall(found)
+        named: list[str] = []
+        lines = {chain_: iter(content.rules) for chain_, content in written.chains.items()}
+
+        def blank(name: str) -> str:
+            named.append(name)
+            return BLANK
+
+        for message in self._dump(GET_RULE):
+            named.clear()
+            of_chain, line = rule(message, self.family, blank)
+            before, mark, after = line.partition(BLANK)
+            full = next(lines[of_chain])
+            if mark and full.startswith(before) and full.endswith(after):
+                self.known[str(self.headers[named.pop()].handle)] = full[len(before) : len(full) - len(after)]
+        self.memory.replace(self.full_name, number(found[_TABLE_HANDLE]), self.known)
+
+    def _recall(self, table: dict[int, bytes]) -> None:
+        self.remembered = self.memory.recall(self.full_name, number(table[_TABLE_HANDLE]))
+        self.headers = {one.name: one for one in map(set_header, self._dump(GET_SET))}
+
+    def _own(self) -> dict[int, bytes]:
+        body = self.header + attribute(_TABLE_NAME, self.name.encode() + b"\0")
+        return attributes(self.connection.request(SUBSYSTEM | GET_TABLE, body)[0], HEADER_BYTES)
+
+    def _dump(self, kind: int, more: bytes = b"") -> list[bytes]:
+        """What belongs to the table: of chains the kernel gives those of all tables."""
+        own = self.name.encode() + b"\0"
+        found = self.connection.dump(SUBSYSTEM | kind, self.header + attribute(_OF_TABLE, own) + more)
+        return [body for body in found if attributes(body, HEADER_BYTES)[_OF_TABLE] == own]
+
+    def _elements(self, of: SetHeader) -> list[Value]:
+        return values(self._dump(GET_ELEMENTS, attribute(_SET_NAME, of.name.encode() + b"\0")), of)
+
+    def _named_set(self, found: SetHeader) -> Set:
+        return named_set(found, [] if found.dynamic else self._elements(found))
+
+    def _anonymous(self, name: str) -> str:
+        found = self.headers[name]
+        shown = self.remembered.get(str(found.handle))
+        if shown is None:
+            shown = anonymous_text(found, self._elements(found), self.family)
+        self.known[str(found.handle)] = shown
+        return shown
+
+    def _chains(self) -> dict[str, Chain]:
+        rules: dict[str, list[str]] = {}
+        for message in self._dump(GET_RULE):
+            of_chain, line = rule(message, self.family, self._anonymous)
+            rules.setdefault(of_chain, []).append(line)
+        found = dict(map(chain, self._dump(GET_CHAIN)))
+        return {name: one._replace(rules=tuple(rules.get(name, ()))) for name, one in found.items()}
