@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.ipvs import VirtualServerKey
+
 # An endpoint of a service gets it.
 REACHED = "reached"
 # The client is told so at once, by a REJECT rule or by IPVS that has nobody to send to.
@@ -18,6 +20,10 @@ DROPPED = "dropped"
 DELIVERED = "delivered"
 # It goes on, as if there were no services.
 PASSED = "passed"
+
+
+class MissingObjectError(ValueError):
+    """A rule names what the rule set does not hold; the kernel would refuse it."""
 
 
 class Packet(NamedTuple):
@@ -39,6 +45,19 @@ class Packet(NamedTuple):
     @property
     def family(self) -> str:
         return "ipv6" if ":" in self.destination else "ipv4"
+
+
+class State(NamedTuple):
+    """A part of the packets on their way: address and port as they are now, and what happened to them so far."""
+
+    destination: str
+    port: int
+    share: float = 1.0
+    mark: int = 0
+    interface: str = ""
+    translated: bool = False
+    masqueraded: bool = False
+    server: VirtualServerKey | None = None
 
 
 class Outcome(NamedTuple):

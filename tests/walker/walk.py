@@ -8,7 +8,8 @@
     from the node  nat OUTPUT ── IPVS ── filter OUTPUT ── nat POSTROUTING ── local? ── filter INPUT
 
 A packet that IPVS sends on passes filter OUTPUT and nat POSTROUTING. Rules that choose at random split the packet: each
-part has its share. Not walked: mangle and raw, in which there are no rules of ours, reverse path filters, martians.
+part has its share. Not walked: mangle and raw, in which there are no rules of ours, reverse path filters, martians. The
+tables of nftables mode are walked by `nftables.Walk`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
-from typing import NamedTuple
 
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import NodeFacts
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.names import DEVICE
@@ -24,8 +24,8 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables impo
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.ipvs import VirtualServerKey, endpoint
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
-from . import members
-from .outcome import DELIVERED, DROPPED, PASSED, REACHED, REFUSED, Answer, Outcome, Packet
+from . import members, nftables
+from .outcome import DELIVERED, DROPPED, PASSED, REACHED, REFUSED, Answer, MissingObjectError, Outcome, Packet, State
 from .rule import Condition, Rule, UnknownFormError, parse
 from .scheduling import shares
 
@@ -35,23 +35,6 @@ ACCEPT, DROP, REJECT, RETURN, NEXT = "ACCEPT", "DROP", "REJECT", "RETURN", ""
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"
 # As many as the kernel follows.
 MAXIMUM_DEPTH = 16
-
-
-class MissingObjectError(ValueError):
-    """A rule names what the rule set does not hold; the kernel would refuse it."""
-
-
-class _State(NamedTuple):
-    """A part of the packets on their way: address and port as they are now, and what happened to them so far."""
-
-    destination: str
-    port: int
-    share: float = 1.0
-    mark: int = 0
-    interface: str = ""
-    translated: bool = False
-    masqueraded: bool = False
-    server: VirtualServerKey | None = None
 
 
 class Walker:
@@ -72,6 +55,8 @@ class Walker:
 
     def walk(self, packet: Packet) -> Answer:
         """What becomes of a packet. Raises UnknownFormError and MissingObjectError."""
+        if self.rule_set.nftables:
+            return nftables.Walk(self, packet).answer()
         return _Walk(self, packet).answer()
 
     def is_local(self, address: str) -> bool:
@@ -98,14 +83,14 @@ class _Walk:
         self.outcomes: defaultdict[Outcome, float] = defaultdict(float)
 
     def answer(self) -> Answer:
-        start = _State(self.packet.destination, self.packet.port, interface=self.packet.interface)
+        start = State(self.packet.destination, self.packet.port, interface=self.packet.interface)
         if self.packet.interface:
             self._from_outside(start)
         else:
             self._from_node(start)
         return {outcome: share for outcome, share in self.outcomes.items() if share}
 
-    def _from_outside(self, start: _State) -> None:
+    def _from_outside(self, start: State) -> None:
         for state in self._hook("nat", PREROUTING, start):
             if not self.walker.is_local(state.destination):
                 for forwarded in self._hook("filter", FORWARD, state):
@@ -118,16 +103,16 @@ class _Walk:
                     else:
                         self._send(sent)
 
-    def _from_node(self, start: _State) -> None:
+    def _from_node(self, start: State) -> None:
         for state in self._hook("nat", OUTPUT, start):
             for sent in self._balance(state):
                 self._send(sent)
 
-    def _send(self, state: _State) -> None:
+    def _send(self, state: State) -> None:
         for sent in self._hook("filter", OUTPUT, state._replace(interface="")):
             self._leave(sent)
 
-    def _leave(self, state: _State) -> None:
+    def _leave(self, state: State) -> None:
         for left in self._hook("nat", POSTROUTING, state._replace(interface="")):
             # What the node sends to itself comes back in; it has passed nat already.
             if self.walker.is_local(left.destination):
@@ -136,7 +121,7 @@ class _Walk:
             else:
                 self._end(left)
 
-    def _end(self, state: _State) -> None:
+    def _end(self, state: State) -> None:
         name = endpoint(state.destination, state.port)
         if state.translated or state.server:
             outcome = Outcome(REACHED, name, state.masqueraded)
@@ -145,7 +130,7 @@ class _Walk:
             outcome = Outcome(kind, "", state.masqueraded)
         self.outcomes[outcome] += state.share
 
-    def _balance(self, state: _State) -> Iterator[_State]:
+    def _balance(self, state: State) -> Iterator[State]:
         """IPVS: the parts for each real server, or the packet itself where no virtual server is meant."""
         key = VirtualServerKey(self.packet.family, self.packet.protocol, state.destination, state.port)
         server = self.rule_set.virtual_servers.get(key)
@@ -158,7 +143,7 @@ class _Walk:
         for real, share in found.items():
             yield state._replace(destination=real.address, port=real.port, share=state.share * share, server=key)
 
-    def _hook(self, table: str, name: str, state: _State) -> Iterator[_State]:
+    def _hook(self, table: str, name: str, state: State) -> Iterator[State]:
         """A built-in chain: what it accepts."""
         chain = self.tables.get(table, {}).get(name)
         if chain is None:
@@ -175,7 +160,7 @@ class _Walk:
             else:
                 yield after
 
-    def _chain(self, hook: tuple[str, str], chain: Chain, state: _State, depth: int) -> Iterator[tuple[str, _State]]:
+    def _chain(self, hook: tuple[str, str], chain: Chain, state: State, depth: int) -> Iterator[tuple[str, State]]:
         """Verdicts of a chain on the parts of a packet."""
         if depth > MAXIMUM_DEPTH:
             raise MissingObjectError(f"chains of {hook[0]} jump in a circle")
@@ -195,7 +180,7 @@ class _Walk:
         for part in parts:
             yield NEXT, part
 
-    def _target(self, hook: tuple[str, str], rule: Rule, state: _State, depth: int) -> Iterator[tuple[str, _State]]:
+    def _target(self, hook: tuple[str, str], rule: Rule, state: State, depth: int) -> Iterator[tuple[str, State]]:
         name = rule.target
         if name in ("", ACCEPT, DROP, REJECT, RETURN):
             yield name, state
@@ -218,7 +203,7 @@ class _Walk:
             for verdict, after in self._chain(hook, chain, state, depth + 1):
                 yield (NEXT if verdict == RETURN else verdict), after
 
-    def _probability(self, rule: Rule, state: _State) -> float:
+    def _probability(self, rule: Rule, state: State) -> float:
         """How likely a rule matches: 0 or 1 unless it asks for a random number."""
         probability = 1.0
         for condition in rule.conditions:
@@ -233,10 +218,10 @@ class _Walk:
                 return 0.0
         return probability
 
-    def local(self, direction: str, state: _State) -> bool:
+    def local(self, direction: str, state: State) -> bool:
         return self.walker.is_local(self.source if direction == "--src-type" else state.destination)
 
-    def in_set(self, state: _State, condition: Condition) -> bool:
+    def in_set(self, state: State, condition: Condition) -> bool:
         name, fields = condition.options["--match-set"]
         ip_set = self.rule_set.sets.get(name)
         if ip_set is None or not members.is_of_family(ip_set, self.packet.family):
@@ -260,33 +245,33 @@ class _Walk:
         return True
 
 
-def _interface(walk: _Walk, state: _State, condition: Condition) -> bool:
+def _interface(walk: _Walk, state: State, condition: Condition) -> bool:
     wanted = condition.value("-i")
     return state.interface.startswith(wanted[:-1]) if wanted.endswith("+") else state.interface == wanted
 
 
-def _port(walk: _Walk, state: _State, condition: Condition) -> bool:
+def _port(walk: _Walk, state: State, condition: Condition) -> bool:
     return "--dport" not in condition.options or state.port == int(condition.value("--dport"))
 
 
-def _mark(walk: _Walk, state: _State, condition: Condition) -> bool:
+def _mark(walk: _Walk, state: State, condition: Condition) -> bool:
     value, _slash, mask = condition.value("--mark").partition("/")
     return state.mark & int(mask or "0xffffffff", 0) == int(value, 0)
 
 
-def _states(walk: _Walk, state: _State, condition: Condition) -> bool:
+def _states(walk: _Walk, state: State, condition: Condition) -> bool:
     """A new connection; DNAT counts from the rule on, IPVS does not set it."""
     found = {"NEW", "DNAT"} if state.translated else {"NEW"}
     return not found.isdisjoint(condition.value("--ctstate").split(","))
 
 
-def _virtual_server(walk: _Walk, state: _State, condition: Condition) -> bool:
+def _virtual_server(walk: _Walk, state: State, condition: Condition) -> bool:
     protocol = PROTOCOL_NUMBERS[condition.value("--vproto")]
     wanted = (protocol, condition.value("--vaddr"), int(condition.value("--vport")))
     return state.server is not None and (state.server.protocol, state.server.address, state.server.port) == wanted
 
 
-_Matches = Callable[[_Walk, _State, Condition], bool]
+_Matches = Callable[[_Walk, State, Condition], bool]
 # Match, or selector -> whether it matches
 _CONDITIONS: dict[str, _Matches] = {
     "-s": lambda walk, state, condition: members.within(walk.source, condition.value("-s")),

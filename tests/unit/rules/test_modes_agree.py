@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""iptables mode and IPVS mode send packets to the same endpoints, and masquerade the same ones, but for DIFFERENCES.
+"""All modes send packets to the same endpoints as iptables mode, and masquerade the same ones, but for DIFFERENCES.
 
 Clusters are those of tests/clusters.py, with equal weights, as only IPVS mode has weights.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration import node_ip
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration import PRIMARY, node_ip
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import Node, ProxyConfiguration
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.selection import Selection, select
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.service import (
@@ -24,6 +24,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model.service impor
     effective_source_ranges,
 )
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.version import VERSIONS
+from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import node_port_addresses
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.modes import render
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,7 +76,7 @@ UNUSED_PORT = 9
 
 
 class Situation(NamedTuple):
-    """A packet to a service port, and what becomes of it in each mode."""
+    """A packet to a service port, and what becomes of it in iptables mode and in another."""
 
     packet: Packet
     source: str
@@ -85,11 +86,12 @@ class Situation(NamedTuple):
     node: Node
     configuration: ProxyConfiguration
     iptables: Answer
-    ipvs: Answer
+    mode: str
+    other: Answer
 
     @property
     def agrees(self) -> bool:
-        return same(self.iptables, self.ipvs)
+        return same(self.iptables, self.other)
 
     @property
     def from_node(self) -> bool:
@@ -113,8 +115,8 @@ class Situation(NamedTuple):
     def in_ranges(self, address: str) -> bool:
         return any(ip_address(address) in ip_network(source) for source in self.ranges)
 
-    def became(self, iptables: str, ipvs: str) -> bool:
-        return kinds(self.iptables) == {iptables} and kinds(self.ipvs) == {ipvs}
+    def became(self, iptables: str, other: str) -> bool:
+        return kinds(self.iptables) == {iptables} and kinds(self.other) == {other}
 
     def pod_network(self) -> str:
         chosen = self.configuration
@@ -142,7 +144,7 @@ def local_falls_back(s: Situation) -> bool:
     if not s.local_policy or s.selection.local or kinds(s.iptables) != {DROPPED}:
         return False
     served = {REACHED} if s.selection.cluster else {REFUSED}
-    return kinds(s.ipvs) == served and endpoints(s.ipvs) == names(s.selection.cluster)
+    return kinds(s.other) == served and endpoints(s.other) == names(s.selection.cluster)
 
 
 def takes_the_short_way(s: Situation) -> bool:
@@ -153,20 +155,20 @@ def takes_the_short_way(s: Situation) -> bool:
     hidden = endpoints(s.iptables) if s.from_node else masqueraded(s.iptables) & s.own
     return (
         endpoints(s.iptables) == names(s.selection.cluster)
-        and endpoints(s.ipvs) == names(behind)
+        and endpoints(s.other) == names(behind)
         and masqueraded(s.iptables) == hidden
-        and masqueraded(s.ipvs) <= s.own
+        and masqueraded(s.other) <= s.own
     )
 
 
 def reaches_itself_elsewhere(s: Situation) -> bool:
-    hidden = masqueraded(s.iptables) - masqueraded(s.ipvs)
-    alike = endpoints(s.iptables) == endpoints(s.ipvs) and masqueraded(s.ipvs) <= masqueraded(s.iptables)
+    hidden = masqueraded(s.iptables) - masqueraded(s.other)
+    alike = endpoints(s.iptables) == endpoints(s.other) and masqueraded(s.other) <= masqueraded(s.iptables)
     return alike and bool(hidden) and hidden <= s.own - names(s.selection.on_node)
 
 
 def is_the_service_s_own_address(s: Situation) -> bool:
-    alike = endpoints(s.iptables) == endpoints(s.ipvs) == masqueraded(s.ipvs)
+    alike = endpoints(s.iptables) == endpoints(s.other) == masqueraded(s.other)
     return s.from_node and s.to == CLUSTER_IP and not s.tells_pods() and alike
 
 
@@ -182,18 +184,18 @@ def is_not_let_in_anyway(s: Situation) -> bool:
 def is_judged_by_another_address(s: Situation) -> bool:
     own = node_ip(s.node, s.configuration, s.port.family)
     differs = s.from_node and s.in_ranges(s.source) != s.in_ranges(own)
-    return differs and {DROPPED} in (kinds(s.iptables), kinds(s.ipvs))
+    return differs and {DROPPED} in (kinds(s.iptables), kinds(s.other))
 
 
 def is_external_as_well(s: Situation) -> bool:
     both = s.packet.destination in s.port.external_ips
-    return both and bool(s.ranges) and not s.in_ranges(s.source) and kinds(s.ipvs) == {DROPPED}
+    return both and bool(s.ranges) and not s.in_ranges(s.source) and kinds(s.other) == {DROPPED}
 
 
 def is_to_loopback_or_link_local(s: Situation) -> bool:
     address = ip_address(s.packet.destination)
     special = address.is_link_local or (address.is_loopback and address.version == 4)
-    return s.to == NODE_PORT and special and kinds(s.ipvs) == {DELIVERED}
+    return s.to == NODE_PORT and special and kinds(s.other) == {DELIVERED}
 
 
 def is_refused_on_any_address(s: Situation) -> bool:
@@ -210,6 +212,19 @@ def is_to_an_unused_port(s: Situation) -> bool:
     return s.to == UNUSED and s.became(PASSED, REFUSED)
 
 
+def is_to_another_port_of_a_cluster_ip(s: Situation) -> bool:
+    return s.to == UNUSED and s.packet.destination == s.port.cluster_ip and s.became(PASSED, REFUSED)
+
+
+def is_to_an_address_that_is_not_asked_for(s: Situation) -> bool:
+    asked = s.configuration.node_port_addresses or (PRIMARY,)
+    configuration = s.configuration._replace(node_port_addresses=asked)
+    opened = node_port_addresses(s.node, configuration, FACTS, s.port.family)
+    loopback = ip_address(s.packet.destination).is_loopback
+    closed = loopback or s.packet.destination not in opened
+    return s.to == NODE_PORT and closed and s.became(REACHED, DELIVERED)
+
+
 class Difference(NamedTuple):
     """Where the modes differ, by design of kube-proxy: the reason, and what exactly it explains."""
 
@@ -217,7 +232,7 @@ class Difference(NamedTuple):
     explains: Callable[[Situation], bool]
 
 
-DIFFERENCES = (
+IPVS_DIFFERENCES = (
     # data-plane 1.17, 2
     Difference(
         "A Local policy without a local endpoint: iptables mode drops; IPVS mode serves from the other endpoints, or "
@@ -286,6 +301,48 @@ DIFFERENCES = (
 )
 
 
+NFTABLES_DIFFERENCES = (
+    # data-plane 2.2, cluster-ips-check
+    Difference(
+        "A port of a cluster IP that no service has: nftables mode refuses it, as it knows the cluster IPs",
+        is_to_another_port_of_a_cluster_ip,
+    ),
+    # data-plane 2.5, 1.31
+    Difference(
+        "Node ports on addresses that are not asked for: nftables mode opens the node's own IP by default, and none on "
+        "loopback",
+        is_to_an_address_that_is_not_asked_for,
+    ),
+    Difference(
+        "Node ports without endpoints: the REJECT and DROP rules of iptables mode look for any local address, whatever "
+        "the node port addresses; those of nftables mode for the same as node ports",
+        is_refused_on_any_address,
+    ),
+    Difference(
+        "The node itself, an external address without endpoints: no jump from OUTPUT leads to the REJECT rule of "
+        "iptables mode; nftables mode looks at all that the node sends",
+        has_no_way_to_the_refusal,
+    ),
+    Difference(
+        "Source ranges without endpoints: iptables mode refuses all, as it writes no KUBE-FW chain; nftables mode "
+        "drops those who are not let in",
+        is_not_let_in_anyway,
+    ),
+    # data-plane 2.6, hairpin-connections
+    Difference(
+        "An endpoint of another node reaches itself through this node: iptables mode masquerades by the endpoint's "
+        "chain; nftables mode by the set hairpin-connections, which holds the endpoints of this node",
+        reaches_itself_elsewhere,
+    ),
+    Difference(
+        "One address as external IP and as load balancer of one service: the rule for the external IP comes first in "
+        "iptables mode, and knows no source ranges; nftables mode looks at the source before anything else",
+        is_external_as_well,
+    ),
+)
+DIFFERENCES = {"ipvs": IPVS_DIFFERENCES, "nftables": NFTABLES_DIFFERENCES}
+
+
 def situations(cluster: Cluster) -> Iterator[Situation]:
     """Packets from everywhere to everything in a cluster."""
     alike = [
@@ -293,21 +350,24 @@ def situations(cluster: Cluster) -> Iterator[Situation]:
     ]
     data = cluster._replace(services=alike).data()
     node, configuration = cluster.parsed_node(), cluster.parsed_configuration()
-    iptables, ipvs = (
-        Walker(render(data, node, configuration._replace(mode=mode), FACTS), FACTS) for mode in ("iptables", "ipvs")
-    )
+    walkers = {
+        mode: Walker(render(data, node, configuration._replace(mode=mode), FACTS), FACTS)
+        for mode in ("iptables", *DIFFERENCES)
+    }
     for to, port, packet in packets(data, node):
-        yield Situation(
-            packet,
-            packet.source or iptables.source_for(packet),
-            to,
-            port,
-            select(port, node, VERSIONS[configuration.version]),
-            node,
-            configuration,
-            iptables.walk(packet),
-            ipvs.walk(packet),
-        )
+        for mode in DIFFERENCES:
+            yield Situation(
+                packet,
+                packet.source or walkers["iptables"].source_for(packet),
+                to,
+                port,
+                select(port, node, VERSIONS[configuration.version]),
+                node,
+                configuration,
+                walkers["iptables"].walk(packet),
+                mode,
+                walkers[mode].walk(packet),
+            )
 
 
 def packets(data: ServiceData, node: Node) -> Iterator[tuple[str, ServicePort, Packet]]:
@@ -367,8 +427,10 @@ source_ranges = st.lists(st.sampled_from([*SOURCE_RANGES["ipv4"], *SOURCE_RANGES
 @given(clusters(services=3) | st.builds(with_ranges, clusters(services=3), source_ranges))
 def test_the_modes_agree_on_every_packet(cluster: Cluster) -> None:
     for situation in situations(cluster):
-        explained = situation.agrees or any(one.explains(situation) for one in DIFFERENCES)
-        assert explained, f"{situation.packet} to {situation.to}: {situation.iptables}, but in IPVS {situation.ipvs}"
+        explained = situation.agrees or any(one.explains(situation) for one in DIFFERENCES[situation.mode])
+        assert explained, (
+            f"{situation.packet} to {situation.to}: {situation.iptables}, in {situation.mode} mode {situation.other}"
+        )
 
 
 RARE = [
@@ -399,11 +461,12 @@ def some_clusters() -> Iterator[Cluster]:
 
 def test_every_difference_is_real() -> None:
     """Each explains some packet that nothing else in the table does."""
-    missing = {one.reason for one in DIFFERENCES}
+    missing = {(mode, one.reason) for mode, differences in DIFFERENCES.items() for one in differences}
     for cluster in some_clusters():
         for situation in situations(cluster):
             if not situation.agrees:
-                reasons = [one.reason for one in DIFFERENCES if one.explains(situation)]
+                mode = situation.mode
+                reasons = [(mode, one.reason) for one in DIFFERENCES[mode] if one.explains(situation)]
                 missing.difference_update(reasons if len(reasons) == 1 else [])
         if not missing:
             break

@@ -16,7 +16,7 @@ an address of the node, not the client's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -37,9 +37,20 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.state.ipvs import (
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import LocalAddress
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
-from tests.walker.outcome import DELIVERED, DROPPED, PASSED, REACHED, REFUSED, Answer, Outcome, Packet, same
+from tests.walker.outcome import (
+    DELIVERED,
+    DROPPED,
+    PASSED,
+    REACHED,
+    REFUSED,
+    Answer,
+    MissingObjectError,
+    Outcome,
+    Packet,
+    same,
+)
 from tests.walker.rule import UnknownFormError, parse
-from tests.walker.walk import MissingObjectError, Walker
+from tests.walker.walk import Walker
 from tests.world import layout
 from tests.world.cases import CASES as TRAFFIC_CASES
 from tests.world.cases import Case as TrafficCase
@@ -64,19 +75,20 @@ FACTS = NodeFacts(
 )
 NODE = Node(layout.NODE_NAME, ("192.168.1.11", "fd00:192:168:1::11"), tuple(layout.NODE_POD_CIDRS))
 HOST = {"ipv4": "192.168.1.11", "ipv6": "fd00:192:168:1::11"}
-MODES = [("iptables", "1.36"), ("iptables", "1.30"), ("ipvs", "1.36")]
+MODES = [("iptables", "1.36"), ("iptables", "1.30"), ("ipvs", "1.36"), ("nftables", "1.36")]
 LOCAL: dict[str, Any] = {"external_traffic_policy": "Local"}
 
 
 class Case(NamedTuple):
     """Services, and what becomes of packets: (client, destination, answer in all modes, or in iptables and IPVS mode).
 
-    None stands for an answer that the rules do not give.
+    nftables mode answers as iptables mode does, unless a third answer is there. None stands for an answer that the
+    rules do not give.
     """
 
     what: str
     services: list[dict[str, Any]]
-    packets: list[tuple[str, str, str | tuple[str | None, str | None]]]
+    packets: list[tuple[str, str, str | tuple[str | None, ...]]]
     configuration: Mapping[str, Any] = {}
     policies: Mapping[str, str] = {}
     seen: str = ""
@@ -108,12 +120,13 @@ CASES = [
         ],
     ),
     Case(
-        "of an address, only the port and protocol of a service; the rest IPVS mode refuses, as the address is local",
+        "of an address, only the port and protocol of a service; the rest IPVS mode refuses, as the address is local, "
+        "and nftables mode if it is a cluster IP",
         [service("10.96.0.1", "a1", external_ips=["192.0.2.1"])],
         [
-            ("a3", "10.96.0.1:81", ("passed", "refused")),
-            ("node", "10.96.0.1:81", ("passed", "refused")),
-            ("client", "10.96.0.1:80/udp", ("passed", "refused")),
+            ("a3", "10.96.0.1:81", ("passed", "refused", "refused")),
+            ("node", "10.96.0.1:81", ("passed", "refused", "refused")),
+            ("client", "10.96.0.1:80/udp", ("passed", "refused", "refused")),
             ("client", "192.0.2.1:22", ("passed", "refused")),
             ("a3", "192.0.2.77:80", "passed"),
             ("a3", "10.244.2.11:8080", "passed"),
@@ -142,29 +155,34 @@ CASES = [
         ],
     ),
     Case(
-        "a node port with externalTrafficPolicy Cluster, on every address of the node",
+        "a node port with externalTrafficPolicy Cluster, on every address of the node; in nftables mode on its own IP",
         [service("10.96.0.1", "a1 b1", node_port=30001), service("fd00:96::1", "a1 b1", node_port=30002)],
         [
             *((client, "192.168.1.11:30001", "a1* b1*") for client in ("client", "a3", "a1", "b2", "node")),
-            ("client", "198.51.100.1:30001", "a1* b1*"),
-            ("a3", "10.244.1.1:30001", "a1* b1*"),
-            ("node", "10.244.1.1:30001", "a1* b1*"),
+            *(
+                (client, address, ("a1* b1*", "a1* b1*", "delivered"))
+                for client, address in (
+                    ("client", "198.51.100.1:30001"),
+                    ("a3", "10.244.1.1:30001"),
+                    ("node", "10.244.1.1:30001"),
+                )
+            ),
             ("client", "192.168.1.11:30001/udp", "delivered"),
             ("client", "192.168.1.11:30002", "delivered"),
             ("client", "[fd00:192:168:1::11]:30002", "a1* b1*"),
             # A link-local address belongs to no service; IPVS mode keeps to that.
-            ("client", "[fe80::1]:30002", ("a1* b1*", "delivered")),
+            ("client", "[fe80::1]:30002", ("a1* b1*", "delivered", "delivered")),
         ],
     ),
     Case(
         "node ports on loopback are of iptables mode and IPv4 only",
         [service("10.96.0.1", "a1 b1", node_port=30001), service("fd00:96::1", "a1 b1", node_port=30002)],
         [
-            ("node", "127.0.0.1:30001", ("a1* b1*", "delivered")),
-            ("node", "127.3.2.1:30001", ("a1* b1*", "delivered")),
+            ("node", "127.0.0.1:30001", ("a1* b1*", "delivered", "delivered")),
+            ("node", "127.3.2.1:30001", ("a1* b1*", "delivered", "delivered")),
             ("node", "[::1]:30002", "delivered"),
             # The guard that comes with them: neighbours reach nothing else on loopback.
-            ("client", "127.0.0.1:22", ("dropped", None)),
+            ("client", "127.0.0.1:22", ("dropped", None, None)),
         ],
     ),
     Case(
@@ -309,14 +327,14 @@ CASES = [
             ("a3", "[fd00:96::1]:80", "refused"),
             ("a3", "10.96.0.2:80/udp", "refused"),
             # No jump from OUTPUT leads to the rules of external addresses.
-            ("node", "192.0.2.1:80", ("passed", "refused")),
-            ("node", "127.0.0.1:30001", ("refused", "delivered")),
+            ("node", "192.0.2.1:80", ("passed", "refused", "refused")),
+            ("node", "127.0.0.1:30001", ("refused", "delivered", "delivered")),
         ],
     ),
     Case(
-        "no endpoints and source ranges: iptables mode refuses all, IPVS mode those that are let in",
+        "no endpoints and source ranges: iptables mode refuses all, the others those that are let in",
         [balanced("10.96.0.1", "")],
-        [("client", "203.0.113.1:80", "refused"), ("stranger", "203.0.113.1:80", ("refused", "dropped"))],
+        [("client", "203.0.113.1:80", "refused"), ("stranger", "203.0.113.1:80", ("refused", "dropped", "dropped"))],
     ),
     Case(
         "masquerade_all",
@@ -362,20 +380,20 @@ CASES = [
         {"cluster_cidrs": []},
     ),
     Case(
-        "the health check port is open where nothing else is",
+        "the health check port is open where nothing else is, but in nftables mode it is not",
         [balanced("10.96.0.1", health_check_node_port=32001, **LOCAL)],
         [
-            ("client", "192.168.1.11:32001", "delivered"),
+            ("client", "192.168.1.11:32001", ("delivered", "delivered", "dropped")),
             ("client", "192.168.1.11:32002", "dropped"),
             ("client", "192.168.1.11:22", "dropped"),
         ],
         policies={"INPUT": "DROP"},
     ),
     Case(
-        "where the node forwards nothing by itself, what is masqueraded passes",
+        "where the node forwards nothing by itself, what is masqueraded passes, but not in nftables mode",
         [service("10.96.0.1", "a1 b1", node_port=30001)],
         [
-            ("client", "192.168.1.11:30001", "a1* b1*"),
+            ("client", "192.168.1.11:30001", ("a1* b1*", "a1* b1*", "dropped")),
             # IPVS sends it from the node's own output.
             ("a3", "10.96.0.1:80", ("dropped", "a1 b1")),
             ("a3", "10.244.2.11:8080", "dropped"),
@@ -454,19 +472,24 @@ def expected(text: str, family: str) -> Answer:
     return found
 
 
+def answer_in(mode: str, answers: Sequence[str | None]) -> str | None:
+    """nftables mode answers as iptables mode does, where it has no answer of its own."""
+    return answers[("iptables", "ipvs", "nftables").index(mode) % len(answers)]
+
+
 @pytest.mark.parametrize(("mode", "version"), MODES, ids="-".join)
 @pytest.mark.parametrize("case", CASES, ids=[case.what for case in CASES])
 def test_packets(case: Case, mode: str, version: str) -> None:
     walk = walker(case, mode, version, case.policies)
     for client, destination, answers in case.packets:
-        text = answers if isinstance(answers, str) else answers[mode == "ipvs"]
+        text = answers if isinstance(answers, str) else answer_in(mode, answers)
         if text is not None:
             sent = packet(client, destination, case.seen)
             found = walk.walk(sent)
             assert same(found, expected(text, sent.family)), f"{client} -> {destination}: {found}"
 
 
-@pytest.mark.parametrize("mode", ["iptables", "ipvs"])
+@pytest.mark.parametrize("mode", ["iptables", "ipvs", "nftables"])
 @pytest.mark.parametrize("case", TRAFFIC_CASES, ids=[case.name for case in TRAFFIC_CASES])
 def test_the_walker_agrees_with_the_kernel(case: TrafficCase, mode: str) -> None:
     """The cases of tests/world, which the integration tests send through a kernel."""
