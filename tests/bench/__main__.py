@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ["env", "PYTHONDONTWRITEBYTECODE=1", f"PYTHONPATH={ROOT}/.cache/collections:{ROOT}", "/usr/bin/python3", "-m"]
 DEFAULT_SIZES = ("100x10", "1000x10")
-MODES = (("ipvs", "auto"), ("iptables", "nft"), ("iptables", "legacy"))
+MODES = (("ipvs", "auto"), ("iptables", "nft"), ("iptables", "legacy"), ("nftables", "auto"))
 MODULES = ("ip_vs", "ip_vs_rr", "nf_conntrack", "nf_conntrack_netlink", "dummy", "ip_set", "xt_set")
 PHASES = ("compile", "read", "plan", "verify", "apply")
 # Seconds for one mode at one size.
@@ -37,10 +37,10 @@ TIMEOUT = 1500
 
 @contextlib.contextmanager
 def kernels() -> Iterator[dict[str, Runner]]:
-    """A guest for IPVS mode, this machine's own kernel for iptables mode."""
+    """A guest for IPVS mode, this machine's own kernel for the others."""
     with Lab("bench") as lab:
         guest = lab.start("bench", memory="2G", modprobe=MODULES)
-        yield {"ipvs": guest.run, "iptables": run_here}
+        yield {"ipvs": guest.run, "iptables": run_here, "nftables": run_here}
 
 
 def measure(run: Runner, mode: str, backend: str, size: str) -> dict[str, Any]:
@@ -69,7 +69,10 @@ def show(name: str, figures: dict[str, Any], half: dict[str, Any] | None) -> Non
         line("first converge / at half the size", _ratio(first["seconds"], half["first converge"]["seconds"]))
     line("second run / first converge", _ratio(second["seconds"], first["seconds"]))
     line("one endpoint changed / second run", _ratio(changed["seconds"], second["seconds"]))
-    line("second run / iptables-save", _ratio(second["seconds"], figures["raw save"]))
+    line(
+        f"second run / {'nft list' if name.startswith('nftables') else 'iptables-save'}",
+        _ratio(second["seconds"], figures["raw save"]),
+    )
     line("objects written, one endpoint changed", str(changed["operations"]))
     line("peak memory of a run, MB", str(max(found["megabytes"] for found in (first, second, changed))))
     for what, found in (("first converge", first), ("second run", second)):
@@ -86,7 +89,7 @@ def versions(runners: dict[str, Runner]) -> None:
     """Prints what was measured with."""
     print(f"python {platform.python_version()}, {len(MODES)} modes")
     for name, run in runners.items():
-        text = run(["sh", "-c", "uname -r; iptables -V; ipset version; ipvsadm --version"], check=False).stdout
+        text = run(["sh", "-c", "uname -r; iptables -V; nft -v; ipset version; ipvsadm --version"], check=False).stdout
         print(f"{name}: {'; '.join(line.strip() for line in text.splitlines() if line)}")
 
 

@@ -35,7 +35,8 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model import canoni
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration import parse_configuration, parse_node
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan import iptables as plan_iptables
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
-from ansible_collections.kubenode.proxy.plugins.module_utils.state import ipset, ipvs
+from ansible_collections.kubenode.proxy.plugins.module_utils.rules.names import nftables_name
+from ansible_collections.kubenode.proxy.plugins.module_utils.state import ipset, ipvs, nftables
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
 from tests.clusters import NODE, regular_services
@@ -43,6 +44,7 @@ from tests.clusters import NODE, regular_services
 CONFIGURATION = {"cluster_cidrs": ["10.0.0.0/8"], "conntrack_max_per_core": 0, "conntrack_min": 0}
 NOTHING = Ownership(lambda *_: False, lambda *_: False, lambda _: False, lambda _: False)
 PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
+TABLES = [nftables_name(family) for family in PROGRAMS]
 
 
 class Bench:
@@ -99,8 +101,12 @@ def timed(argv: list[str], stdin: str = "") -> float:
     return time.monotonic() - start
 
 
-def empty(backend: str) -> None:
+def empty(mode: str, backend: str) -> None:
     """Takes away what the node holds, with the tools."""
+    if mode == "nftables":
+        for name in TABLES:
+            subprocess.run(["nft", "delete", "table", *name.split(" ")], check=True)
+        return
     suffix = "" if backend == "auto" else f"-{backend}"
     flush = "*nat\n:PREROUTING ACCEPT\nCOMMIT\n*filter\n:INPUT ACCEPT\nCOMMIT\n"
     for program in PROGRAMS.values():
@@ -132,6 +138,22 @@ def raw_ipvs(desired: RuleSet, backend: str) -> float:
     return total + timed(["ip", "-batch", "-"], "".join(f"{line}\n" for line in lines))
 
 
+def raw_nftables(desired: RuleSet, backend: str) -> float:
+    """The tables with nft alone."""
+    return timed(["nft", "-f", "-"], nftables.render(desired.nftables))
+
+
+def raw_save(mode: str, backend: str) -> float:
+    """What the tools take to print what there is."""
+    if mode == "nftables":
+        return sum(timed(["nft", "-s", "list", "table", *name.split(" ")]) for name in TABLES)
+    suffix = "" if backend == "auto" else f"-{backend}"
+    return timed([f"iptables{suffix}-save"])
+
+
+RAW = {"ipvs": raw_ipvs, "iptables": raw_iptables, "nftables": raw_nftables}
+
+
 def main() -> None:
     """Prints the figures."""
     mode, backend, services, endpoints, netns = sys.argv[1:]
@@ -147,11 +169,10 @@ def main() -> None:
         figures["second run"] = bench.in_child(path)
         figures["one endpoint changed"] = bench.in_child(changed)
         enter(netns)
-        suffix = "" if backend == "auto" else f"-{backend}"
-        figures["raw save"] = timed([f"iptables{suffix}-save"])
-        empty(backend)
-        figures["raw restore"] = (raw_ipvs if mode == "ipvs" else raw_iptables)(bench.compile(path), backend)
-        empty(backend)
+        figures["raw save"] = raw_save(mode, backend)
+        empty(mode, backend)
+        figures["raw restore"] = RAW[mode](bench.compile(path), backend)
+        empty(mode, backend)
     print(json.dumps(figures))
 
 

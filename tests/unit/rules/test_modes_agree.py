@@ -178,7 +178,9 @@ def has_no_way_to_the_refusal(s: Situation) -> bool:
 
 
 def is_not_let_in_anyway(s: Situation) -> bool:
-    return bool(s.ranges) and not s.selection.has_endpoints and s.became(REFUSED, DROPPED)
+    # Of what the node sends, iptables mode refuses nothing.
+    let_go = s.from_node and s.became(PASSED, DROPPED)
+    return bool(s.ranges) and not s.selection.has_endpoints and (let_go or s.became(REFUSED, DROPPED))
 
 
 def is_judged_by_another_address(s: Situation) -> bool:
