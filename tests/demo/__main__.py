@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
+
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.nftables import parse
 
 from tests.lab import Lab, LabError
 from tests.world import layout
@@ -18,12 +23,12 @@ from tests.world.expectation import MASQUERADED, OWN, count, problems, send
 from tests.world.requests import ANSWERED, Answer
 from tests.world.world import World, WorldError
 
-from . import traffic
+from . import namespace_node, traffic
 from .ansible import Ansible, AnsibleError, Run
 from .screen import Screen
 
 PLAYBOOK = "site.yml"
-MODES = ("ipvs", "iptables")
+MODES = ("ipvs", "iptables", "nftables")
 INFO_MODULE = "kubenode.proxy.proxy_info"
 # IPVS adds up its counters every other second.
 COUNTERS_SECONDS = 10.0
@@ -39,6 +44,21 @@ class Node(NamedTuple):
 
 
 def start(screen: Screen, stack: ExitStack, mode: str) -> Node:
+    return (start_namespace if mode == "nftables" else start_guest)(screen, stack, mode)
+
+
+def start_namespace(screen: Screen, stack: ExitStack, mode: str) -> Node:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubenode-demo-")))
+    with screen.step("A node starts: a network namespace, with pods, a neighbour, and a client outside") as notes:
+        world = stack.enter_context(World())
+        notes.append(f"Linux {platform.release()}")
+    inventory = folder / "inventory.yml"
+    namespace_node.write_inventory(inventory, layout.NODE_NAME, ["kube_nodes"])
+    wrapper = namespace_node.wrapper(world.node, folder / "node")
+    return Node(world, Ansible(inventory, layout.NODE_NAME, folder / "ansible", mode, wrapper), mode)
+
+
+def start_guest(screen: Screen, stack: ExitStack, mode: str) -> Node:
     lab = stack.enter_context(Lab("demo"))
     with screen.step("A node starts: a kernel of its own, reached over SSH") as notes:
         guest = lab.start(layout.NODE_NAME)
@@ -113,6 +133,18 @@ def show_chains(screen: Screen, ansible: Ansible) -> None:
         screen.problem(f"{len(info['virtual_servers'])} virtual servers and {len(info['chains'])} chains")
 
 
+def show_tables(screen: Screen, world: World) -> None:
+    """What nftables mode has made of the services."""
+    screen.heading("Tables", "nft list tables")
+    rows = [("TABLE", "CHAINS", "SETS AND MAPS", "ELEMENTS")]
+    for name, table in parse(world.run(layout.NODE, "nft", "list", "ruleset")).items():
+        elements = sum(len(found.elements) for found in table.sets.values())
+        rows.append((name, str(len(table.chains)), str(len(table.sets)), str(elements)))
+    screen.table(rows)
+    if len(rows) != 3:
+        screen.problem(f"{len(rows) - 1} tables instead of 2")
+
+
 def show_counters(screen: Screen, ansible: Ansible, wanted: dict[str, int]) -> None:
     screen.heading("Connections", f"ansible -m {INFO_MODULE}")
     deadline = time.monotonic() + COUNTERS_SECONDS
@@ -167,8 +199,10 @@ def demonstrate(screen: Screen, mode: str) -> None:
         sent = show_traffic(screen, node.world, mode)
         if mode == "ipvs":
             show_counters(screen, node.ansible, sent)
-        else:
+        elif mode == "iptables":
             show_chains(screen, node.ansible)
+        else:
+            show_tables(screen, node.world)
         screen.heading("Once more", "nothing is left to do")
         second = play(screen, node)
         if second.changed:

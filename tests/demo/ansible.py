@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,10 +36,14 @@ SAMPLE_MODE = "ipvs"
 
 
 class Ansible:
-    """Ansible for one node, in one mode of the proxy. home: where it keeps what it keeps for a user."""
+    """Ansible for one node, in one mode of the proxy. home: where it keeps what it keeps for a user.
 
-    def __init__(self, inventory: Path, node: str, home: Path, mode: str) -> None:
+    wrapper: what stands before its commands.
+    """
+
+    def __init__(self, inventory: Path, node: str, home: Path, mode: str, wrapper: Sequence[str] = ()) -> None:
         self._node = node
+        self._wrapper = wrapper
         self._mode = mode
         self._inventory = ["-i", "examples/inventory", "-i", str(inventory)]
         self._environment = {
@@ -75,7 +80,7 @@ class Ansible:
     def _run(self, program: str, *arguments: str) -> str:
         try:
             done = subprocess.run(
-                [str(Path(sys.executable).with_name(program)), *arguments],
+                [*self._wrapper, str(Path(sys.executable).with_name(program)), *arguments],
                 cwd=CHECKOUT,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model.service impor
 
 from tests.lab.node import CHECKOUT
 from tests.world import layout
-from tests.world.cases import OUTSIDE
+from tests.world.cases import NODE_IP
 from tests.world.expectation import (
     DROPPED,
     MASQUERADED,
@@ -56,8 +56,8 @@ class Row(NamedTuple):
 ROWS = [
     Row("web", "a3", "10.96.10.1", spread("a1 a2 b1", OWN), "spread; pods keep their address"),
     Row("web", "node", "10.96.10.1", spread("a1 a2 b1", MASQUERADED), "from the node itself"),
-    Row("front", "client", OUTSIDE, spread("a1 b1", MASQUERADED), "node port: the client is masqueraded", 30080),
-    Row("audit", "client", OUTSIDE, spread("a2", OWN), "node port, Local: the client is seen", 30081),
+    Row("front", "client", NODE_IP, spread("a1 b1", MASQUERADED), "node port: the client is masqueraded", 30080),
+    Row("audit", "client", NODE_IP, spread("a2", OWN), "node port, Local: the client is seen", 30081),
     Row("store", "client", "203.0.113.4", spread("a1 a2", MASQUERADED), "load balancer, source is allowed"),
     Row("store", "stranger", "203.0.113.4", DROPPED, "source is not allowed: dropped"),
     Row("edge", "client", "203.0.113.5", spread("a3", OWN), "load balancer, Local: the client is seen"),

@@ -55,10 +55,16 @@ class World:
     def __init__(self, guest: Node | None = None, *, node_is_root: bool = False) -> None:
         self._guest = guest
         self._options = ["--root"] if node_is_root else []
-        if guest is None:
-            self._options += ["--prefix", f"kn-{secrets.token_hex(3)}-"]
+        self._prefix = f"kn-{secrets.token_hex(3)}-" if guest is None else ""
+        if self._prefix:
+            self._options += ["--prefix", self._prefix]
         self._agent: subprocess.Popen[str] | None = None
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 # closed in __exit__
+
+    @property
+    def node(self) -> str:
+        """Network namespace of the node, as `ip netns` knows it."""
+        return self._prefix + layout.NODE
 
     def __enter__(self) -> World:
         self._agent = subprocess.Popen(
