@@ -37,6 +37,14 @@ def problem_of(params: dict[str, Any]) -> list[str]:
     return []
 
 
+def verify(operations: list[Operation]) -> None:
+    """Raises KernelError where a file could not be written."""
+    for operation in operations:
+        if operation.kind == "file":
+            path, _text = operation.payload
+            files.ensure_writable(path)
+
+
 def apply(operations: list[Operation]) -> None:
     """Writes and removes files. Raises KernelError."""
     for operation in operations:

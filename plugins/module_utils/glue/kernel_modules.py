@@ -132,7 +132,7 @@ class Modules:
         return operations
 
     def verify(self, operations: list[Operation]) -> None:
-        pass
+        drop_in.verify(operations)
 
     def apply(self, operations: list[Operation]) -> None:
         names = [operation.payload for operation in operations if operation.kind == "kernel module"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..kernel import facts, files
 from ..kernel import iptables as kernel_iptables
 from ..kernel.accounting import AccountingObjects
+from ..kernel.capabilities import ensure_net_admin
 from ..kernel.command import Runner
 from ..kernel.conntrack import Conntrack
 from ..kernel.ipvs import IPVS
@@ -88,7 +89,8 @@ class NodeAccess:
         return sum(found.messages for found in sockets if found)
 
     def facts(self) -> NodeFacts:
-        """What the rules need to know of this node."""
+        """What the rules need to know of this node. Raises KernelError."""
+        ensure_net_admin()
         return NodeFacts(
             facts.kernel_version(),
             Links(self.runner).addresses(),
@@ -106,7 +108,11 @@ class NodeAccess:
         exact: bool = True,
         drain: Collection[str] = ("tcp",),
     ) -> dict[str, Subsystem]:
-        """The subsystems of these names (see converge.ORDER; ``chains`` stands for those of all families)."""
+        """The subsystems of these names (see converge.ORDER; ``chains`` stands for those of all families).
+
+        Raises KernelError.
+        """
+        ensure_net_admin()
         found: dict[str, Subsystem] = {}
         for name in names:
             if name == "sysctls":
@@ -119,7 +125,7 @@ class NodeAccess:
             elif name == "sets" and (desired.sets or self.runner.find("ipset")):
                 found[name] = subsystems.Sets(self.runner, ownership, exact)
             elif name == "chains" and (any(desired.tables.values()) or self.runner.find("iptables")):
-                found.update(self._chains(ownership))
+                found.update(self._chains(ownership, desired))
             elif name == "nftables" and (desired.nftables or self.runner.find("nft")):
                 found[name] = subsystems.NftablesTables(self.runner, ownership, self.nftables)
             elif name == "virtual servers":
@@ -130,8 +136,15 @@ class NodeAccess:
                 found[name] = subsystems.DummyLink(self.runner, desired.link.name if desired.link else DEVICE)
         return found
 
-    def _chains(self, ownership: Ownership) -> dict[str, Subsystem]:
+    def _chains(self, ownership: Ownership, desired: RuleSet) -> dict[str, Subsystem]:
         backend = kernel_iptables.detect(self.runner, self._backend)
+        if facts.has_ipv6():
+            # As kube-proxy has it: the node then serves the other family only.
+            self.warnings += [
+                f"{family} rules are left out: {reason} (the package iptables has it)"
+                for family, reason in backend.unavailable.items()
+                if desired.tables.get(family)
+            ]
         if backend.elsewhere:
             shown = ", ".join(backend.elsewhere[:6])
             self.warnings.append(f"the other back end of iptables holds rules too, and traffic passes both: {shown}")

@@ -140,6 +140,7 @@ class Settings(Sysctls):
 
     def verify(self, operations: list[Operation]) -> None:
         kernel_sysctl.verify(operation.name for operation in operations if operation.kind == "sysctl")
+        drop_in.verify(operations)
 
     def apply(self, operations: list[Operation]) -> None:
         kernel_sysctl.apply(operation for operation in operations if operation.kind == "sysctl")

@@ -26,6 +26,9 @@ PACKAGES = {
     "modprobe": "kmod",
     "nft": "nftables",
 }
+# Descriptors that programs inherit. That of the lock is one: what a killed run has started may still be writing, so the
+# next run has to wait for it.
+inherited: set[int] = set()
 
 
 class KernelError(Exception):
@@ -83,6 +86,7 @@ class Runner:
             encoding="utf-8",
             errors="surrogateescape",
             check=False,
+            pass_fds=tuple(inherited),
         )
         if check and done.returncode != 0:
             raise CommandError(argv, done.returncode, done.stderr, stdin)

@@ -9,11 +9,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
-import tempfile
+from typing import TYPE_CHECKING
 
 from .command import KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# How the name of a file ends that is being written.
+UNFINISHED = ".kubenode-proxy"
 
 
 def read_text(path: str) -> str | None:
@@ -33,21 +40,24 @@ def write_text(path: str, text: str, mode: int = 0o644) -> None:
     Raises KernelError, and leaves the old file as it was.
     """
     folder = os.path.dirname(path)
-    temporary = ""
     try:
         os.makedirs(folder, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
+        with _only_writer(folder):
+            _write_and_rename(path, text, mode)
     except OSError as error:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         raise KernelError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def ensure_writable(path: str) -> None:
+    """Raises KernelError where a file cannot be written at all: read-only, or not permitted. Writes nothing."""
+    folder = os.path.dirname(path)
+    while not os.path.exists(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    if os.access(folder, os.W_OK):
+        return
+    read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+    reason = "it is on a read-only file system: mount that read-write" if read_only else "permission denied"
+    raise KernelError(f"cannot write {path}: {reason}")
 
 
 def remove(path: str) -> None:
@@ -89,3 +99,34 @@ def remove_folder(path: str) -> None:
         pass
     except OSError as error:
         raise KernelError(f"cannot remove {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _only_writer(folder: str) -> Iterator[None]:
+    """Keeps other writers out of a folder, and removes what one that was killed left half-written."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for name in os.listdir(folder):
+            if name.startswith(".") and name.endswith(UNFINISHED):
+                os.unlink(os.path.join(folder, name))
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write_and_rename(path: str, text: str, mode: int) -> None:
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}{UNFINISHED}")
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 LINE_OF_ERROR = re.compile(r"Error in line (\d+): (.*)")
+VERSION = re.compile(r" v(\d+)\.")
+# As kube-proxy has it.
+MINIMUM_VERSION = 6
 DRAWN_BY_KERNEL = re.compile(r" (?:bucketsize \d+(?: initval 0x[0-9a-f]+)?|initval 0x[0-9a-f]+)$", re.MULTILINE)
 IN_USE = "it is in use by a kernel component"
 # nf_tables drops what a deleted rule refers to some time after the commit.
@@ -48,6 +51,14 @@ def read(runner: Runner, wanted: Callable[[str], bool] = lambda name: True) -> d
 def version(runner: Runner) -> str:
     """The version line of the tool, such as ``ipset v7.17, protocol version: 7``."""
     return runner.run(["ipset", "version"]).stdout.splitlines()[0].strip()
+
+
+def ensure_able(runner: Runner) -> None:
+    """Raises KernelError where ipset is missing or too old."""
+    printed = version(runner)
+    found = VERSION.search(printed)
+    if found and int(found.group(1)) < MINIMUM_VERSION:
+        raise KernelError(f"ipset is too old, it takes version {MINIMUM_VERSION}.0 or newer: {printed}")
 
 
 def verify(runner: Runner, operations: Iterable[Operation]) -> None:

@@ -33,6 +33,7 @@ TABLES = ("filter", "nat")
 LOCK_SECONDS = 30
 # -w of iptables-restore and MASQUERADE --random-fully both came with it.
 FULL_FEATURED = (1, 6, 2)
+RANDOM_FULLY = "--random-fully"
 VERSION = re.compile(r" v(\d+)\.(\d+)(?:\.(\d+))?(?: \((nf_tables|legacy)\))?")
 NAMES_OBJECT = re.compile(r" --match-set | -j SET | --nfacct-name ")
 # What an -A or -I line says before its rule.
@@ -131,10 +132,16 @@ def verify(runner: Runner, backend: Backend, family: str, operations: Iterable[O
     Large changes are not tested: written in stages, what is refused has changed nothing that traffic reaches.
     """
     found = list(operations)
+    tool = _tool_of(backend, family)
+    if not tool.random_fully and any(RANDOM_FULLY in rule for operation in found for rule in _added(operation)):
+        raise KernelError(
+            f"{tool.program} {'.'.join(map(str, tool.version))} is too old for {RANDOM_FULLY}, which rules of "
+            f"kube-proxy have: it takes {'.'.join(map(str, FULL_FEATURED))} or newer"
+        )
     text = "" if is_large(found) else restore_input(found)
     if text:
         tested = "".join(f"{_without_objects(line)}\n" for line in text.splitlines())
-        _restore(runner, _tool_of(backend, family), tested, "--test")
+        _restore(runner, tool, tested, "--test")
 
 
 def apply(runner: Runner, backend: Backend, family: str, operations: Iterable[Operation]) -> None:
@@ -194,6 +201,12 @@ def _table_input(table: str, operations: list[Operation]) -> str:
                 inserted_jumps.append(f"{head} {change.insert}")
     lines = [f"*{table}", *declared, *rules, *deleted_jumps, *inserted_jumps, *stale_jumps, *deleted_chains, "COMMIT"]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _added(operation: Operation) -> tuple[str, ...]:
+    """The rules that an operation writes."""
+    change = operation.payload
+    return (change.rules or ()) if isinstance(change, ChainContent) else (change.insert,)
 
 
 def _tool_of(backend: Backend, family: str) -> Tool:

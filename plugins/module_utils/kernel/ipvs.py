@@ -31,7 +31,7 @@ from ..state.ipvs import (
     VirtualServers,
 )
 from .command import KernelError
-from .netlink import GenericNetlink, NetlinkError, RefusedError, address_text, attribute, attributes, nested
+from .netlink import GenericNetlink, RefusedError, address_text, attribute, attributes, nested
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -97,6 +97,7 @@ class IPVS:
             )
         self._netlink = GenericNetlink(_FAMILY)
         self._schedulers: set[str] = {NO_SCHEDULER}
+        self._has_probe: bool | None = None
 
     @property
     def messages(self) -> int:
@@ -127,6 +128,7 @@ class IPVS:
                 )
             servers[key] = server._replace(real_servers=real_servers)
             self._schedulers.add(server.scheduler)
+        self._has_probe = PROBE in servers
         return servers, statistics
 
     def traffic(self) -> tuple[dict[VirtualServerKey, Traffic], dict[tuple[VirtualServerKey, RealServerKey], Traffic]]:
@@ -161,21 +163,29 @@ class IPVS:
         """Raises KernelError for a scheduler that the kernel neither has nor can load.
 
         A scheduler that :meth:`read` has seen in use is there. For any other a virtual server is added and removed
-        again, as kube-proxy does: adding is what makes the kernel load the module.
+        again, as kube-proxy does: adding is what makes the kernel load the module. Both go in one send, in which the
+        process cannot be killed, so that nothing is left of it.
         """
         for scheduler in sorted(set(schedulers) - self._schedulers):
+            if self._probe_is_taken():
+                return
+            probe = encode_virtual_server(PROBE, VirtualServer(scheduler, (), 0, 0, {}))
             try:
-                self._netlink.request(
-                    _NEW_SERVICE, encode_virtual_server(PROBE, VirtualServer(scheduler, (), 0, 0, {}))
+                self._netlink.submit(
+                    [(_NEW_SERVICE, probe), (_DELETE_SERVICE, encode_virtual_server_key(PROBE))],
+                    lambda index, _number: index == 1,
                 )
-                self._netlink.request(_DELETE_SERVICE, encode_virtual_server_key(PROBE))
-            except NetlinkError as error:
+            except RefusedError as error:
                 if error.number == errno.ENOENT:
                     raise KernelError(_no_scheduler(scheduler)) from error
-                # Somebody else's virtual server has the address of the probe: the write itself will tell.
-                if error.number != errno.EEXIST:
-                    raise KernelError(f"scheduler {scheduler!r}: {error}") from error
+                raise KernelError(f"scheduler {scheduler!r}: {error}") from error
             self._schedulers.add(scheduler)
+
+    def _probe_is_taken(self) -> bool:
+        """Whether the address of the probe is that of somebody's virtual server: then the write itself will tell."""
+        if self._has_probe is None:
+            self.read()
+        return bool(self._has_probe)
 
     def timeouts(self) -> dict[str, int]:
         """Connection timeouts in seconds: ``tcp``, ``tcpfin``, ``udp``."""

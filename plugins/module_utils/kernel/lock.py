@@ -14,7 +14,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from .command import KernelError
+from .command import KernelError, inherited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +27,8 @@ _held: set[str] = set()
 
 @contextlib.contextmanager
 def exclusive(name: str, timeout: float) -> Iterator[None]:
-    """Holds the lock ``/run/NAME.lock`` for the length of a ``with`` block; the kernel frees it however the process
-    ends. Inside, the same process passes.
+    """Holds the lock ``/run/NAME.lock`` for the length of a ``with`` block; the kernel frees it when the process and
+    what its Runner has started have ended, however that is. Inside, the same process passes.
 
     Waits up to ``timeout`` seconds for another run. Raises KernelError naming the process that holds it.
     """
@@ -45,8 +45,10 @@ def exclusive(name: str, timeout: float) -> Iterator[None]:
         os.truncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         _held.add(name)
+        inherited.add(handle)
         yield
     finally:
+        inherited.discard(handle)
         _held.discard(name)
         os.close(handle)
 

@@ -161,7 +161,7 @@ def test_the_chains_of_iptables_mode_answer_until_virtual_servers_do(verb: str) 
 
 def test_the_order_knows_every_subsystem(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     access = NodeAccess(state_folder=str(tmp_path))
-    monkeypatch.setattr(access, "_chains", lambda _ownership: dict.fromkeys(("chains ipv4", "chains ipv6")))
+    monkeypatch.setattr(access, "_chains", lambda *_: dict.fromkeys(("chains ipv4", "chains ipv6")))
     ownership = ownership_of((), only_owner=False, exclude_cidrs=())
     assert set(access.subsystems(SUBSYSTEMS, ownership, RuleSet.empty())) <= set(ORDER)
 

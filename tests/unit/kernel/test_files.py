@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,32 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         files.write_text(str(path), "new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert path.read_text() == "old"
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    (tmp_path / f".other{files.UNFINISHED}").write_text("half")
+    (tmp_path / f".file{files.UNFINISHED}").write_text("half")
+    (tmp_path / ".mine").write_text("whole")
+    files.write_text(str(tmp_path / "file"), "text")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".mine", "file"]
+
+
+def test_writers_of_a_folder_come_one_after_the_other(tmp_path: Path) -> None:
+    path = str(tmp_path / "file")
+    texts = [f"{number}\n" * 1000 for number in range(40)]
+    with ThreadPoolExecutor(8) as executor:
+        list(executor.map(lambda text: files.write_text(path, text), texts))
+    assert files.read_text(path) in texts
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_whether_a_file_can_be_written_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "deep" / "er" / "file"
+    files.ensure_writable(str(path))
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(KernelError, match=rf"^cannot write {path}: permission denied$"):
+        files.ensure_writable(str(path))
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:

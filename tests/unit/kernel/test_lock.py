@@ -21,7 +21,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.lock import 
 
 HOLDER = """\
 import sys
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import lock
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import command, lock
 lock.FOLDER = sys.argv[1]
 with lock.exclusive("run", 0):
     print("held", flush=True)
@@ -108,6 +108,27 @@ def test_children_do_not_inherit_the_lock(folder: Path) -> None:
             held = {os.path.realpath(f"/proc/{child.pid}/fd/{name}") for name in os.listdir(f"/proc/{child.pid}/fd")}
             child.kill()
         assert str((folder / "run.lock").resolve()) not in held
+
+
+def test_what_a_killed_run_has_started_holds_the_lock(folder: Path) -> None:
+    """It may still be writing."""
+    program = HOLDER.replace("sys.stdin.read()", "command.Runner().run(['sleep', '30'])")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, env=environment) as run:
+        assert run.stdout
+        assert run.stdout.readline() == b"held\n"
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+        while not children.read_text():
+            time.sleep(0.01)
+        child = int(children.read_text())
+        run.kill()
+    try:
+        with pytest.raises(KernelError, match=r"^another run "), exclusive("run", 0.2):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+    with exclusive("run", 30):
+        pass
 
 
 def test_a_folder_that_is_not_there_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
