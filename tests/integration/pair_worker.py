@@ -25,6 +25,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.namespace im
 
 from tests.conformance.worker import NAMESPACE, PREFIX, Job, Result, converge, on_fresh_node, serve
 
+BUILT_IN = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 KUBELET_CHAINS = {"KUBE-KUBELET-CANARY", "KUBE-IPTABLES-HINT", "KUBE-FIREWALL"}
 # {network} and {host} are of the family at hand.
 RULES = """\
@@ -157,11 +158,12 @@ class Node:
 
 
 def _is_own_rule(line: str) -> bool:
-    """Of a line that declares a chain or holds a rule."""
-    found = re.match(r":(\S+)|\[\d+:\d+\] -A (\S+).*? -j (\S+)$|\[\d+:\d+\] -A (\S+)", line)
+    """Of a line that declares a chain or holds a rule: of a built-in chain, our jumps are ours."""
+    found = re.match(r":(\S+)|\[\d+:\d+\] -A (\S+)(?:.*? -j (\S+)$)?", line)
     assert found, line
-    names = {name for name in found.groups() if name}
-    return any(name.startswith("KUBE-") and name not in KUBELET_CHAINS for name in names)
+    declared, chain, target = found.groups()
+    name = target if chain in BUILT_IN else declared or chain
+    return bool(name) and name.startswith("KUBE-") and name not in KUBELET_CHAINS
 
 
 def _is_foreign_set(name: str) -> bool:
@@ -195,7 +197,8 @@ def _run(*argv: str, stdin: str | None = None) -> str:
     return done.stdout
 
 
-def _differences(title: str, before: list[str], after: list[str]) -> list[str]:
+def differences(title: str, before: list[str], after: list[str]) -> list[str]:
+    """How two dumps differ, one line each."""
     lines = difflib.unified_diff(before, after, "before", "after", lineterm="", n=0)
     return [f"{title}: {line}" for line in lines if not line.startswith(("---", "+++", "@@"))]
 
@@ -210,7 +213,7 @@ def converge_in_turn(job: Job) -> Result:
         for number, cluster in enumerate(job["clusters"]):
             before = node.foreign()
             converge(cluster, job["backend"], folder)
-            problems += _differences(f"foreign objects after cluster {number}", before, node.foreign())
+            problems += differences(f"foreign objects after cluster {number}", before, node.foreign())
             if number == 0:
                 node.place_late_rules()
         for operation in converge(job["clusters"][-1], job["backend"], folder):
@@ -233,7 +236,7 @@ def handle(job: Job) -> Result:
     result, fresh = on_fresh_node(converge_in_turn, job), on_fresh_node(converge_last, job)
     if "error" in result or "error" in fresh:
         return result if "error" in result else fresh
-    problems = result["problems"] + _differences("not as when converged fresh", fresh["own"], result["own"])
+    problems = result["problems"] + differences("not as when converged fresh", fresh["own"], result["own"])
     return {"case": job["case"], "problems": problems}
 
 

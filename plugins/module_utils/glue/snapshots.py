@@ -54,10 +54,11 @@ class Snapshots:
         self.prune()
 
     def prune(self) -> None:
-        """Removes all but the newest. Raises KernelError."""
-        everything = files.listed(self._folder)
-        for name in everything[: max(0, len(everything) - self._keep)]:
-            files.remove_folder(self._path(name))
+        """Removes all but the newest, and those that a killed run did not finish. Raises KernelError."""
+        kept = self.names()[-self._keep :] if self._keep else []
+        for name in files.listed(self._folder):
+            if name not in kept:
+                files.remove_folder(self._path(name))
 
     def load(self, name: str | None) -> Snapshot:
         """The snapshot of a name, or the newest. Raises KernelError."""
