@@ -112,6 +112,19 @@ def test_systemd_finds_no_fault_with_the_units(node: Node) -> None:
     assert node.run(["systemctl", "is-active", "kubenode-proxy-drift.timer"]).stdout.strip() == "active"
 
 
+def test_the_timer_starts_the_service(node: Node) -> None:
+    folder = "/run/systemd/system/kubenode-proxy-drift.timer.d"
+    often = "[Timer]\\nOnCalendar=*:*:*\\nRandomizedDelaySec=0\\nAccuracySec=100ms\\n"
+    before = node.run(["systemctl", "show", "-p", "InvocationID", DRIFT]).stdout
+    restart = "systemctl daemon-reload && systemctl restart kubenode-proxy-drift.timer"
+    node.run(f"mkdir -p {folder} && printf '{often}' >{folder}/often.conf && {restart}")
+    shown = f"systemctl show -p InvocationID {DRIFT}"
+    try:
+        node.run(f'while [ "$({shown})" = "{before.strip()}" ]; do sleep 0.2; done', timeout=60)
+    finally:
+        node.run(f"rm -r {folder} && {restart}")
+
+
 def test_drift_is_reported_and_then_corrected(node: Node) -> None:
     state, _journal, metrics = start(node, DRIFT)
     assert state == "success 0"
