@@ -141,8 +141,10 @@ def test_drift_is_reported_and_then_corrected(node: Node) -> None:
     assert metrics["kubenode_proxy_drifted_objects chain"] == 0
     assert SERVER not in node.run("ipvsadm -Sn").stdout
 
+    snapshots = node.run("ls /var/lib/kubenode-proxy/snapshots").stdout
     state, journal, metrics = start(node, BOOT)
     assert state == "success 11"
+    assert node.run("ls /var/lib/kubenode-proxy/snapshots").stdout == snapshots
     assert {line.strip() for line in journal.splitlines() if line.startswith("  ")} == FOUND
     assert metrics["kubenode_proxy_last_run_status corrected"] == 1
     assert SERVER in node.run("ipvsadm -Sn").stdout

@@ -45,6 +45,8 @@ MODULES: dict[str, tuple[Callable[[Call], dict[str, Any]], dict[str, Any]]] = {
     "sysctls": (sysctls.work, sysctls.ARGUMENT_SPEC),
     "rule_set": (rule_set_module.work, rule_set_module.ARGUMENT_SPEC),
 }
+# Snapshots are for what people change: to roll back a correction would bring the drift back.
+UNATTENDED = {"snapshots": None}
 # How many objects the summary names; the file has more.
 SHOWN_OBJECTS = 100
 
@@ -123,7 +125,7 @@ def _repeat(call: Remembered, check: bool, findings: Findings) -> None:
     try:
         work, specification = _of(call)
         arguments = {name: option.get("default") for name, option in specification.items()}
-        findings.add(work(Call({**arguments, **call.arguments}, check, False, findings.warnings.append)))
+        findings.add(work(Call({**arguments, **call.arguments, **UNATTENDED}, check, False, findings.warnings.append)))
     except (InputError, KernelError) as error:
         findings.messages.append(f"{call.module}: {error}")
     except Exception as error:  # pylint: disable=broad-exception-caught

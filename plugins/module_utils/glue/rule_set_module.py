@@ -68,7 +68,8 @@ def work(module: Call) -> dict[str, Any]:
     params = module.params
     if params["services"] is not None or params["src"] is not None:
         raise InputError(["services and src are read on the controller: call kubenode.proxy.rule_set by its full name"])
-    if params["snapshots"] < 0:
+    # None, which only the node's own program gives, takes none.
+    if (params["snapshots"] or 0) < 0:
         raise InputError([f"snapshots: {params['snapshots']} is below 0: give the number of snapshots to keep"])
     # What a template makes of a variable that is not set counts as not given.
     given = {name: value for name, value in params["configuration"].items() if value not in (None, "")}

@@ -134,18 +134,25 @@ def replace(monkeypatch: pytest.MonkeyPatch, module: str, work: Any) -> None:
     monkeypatch.setitem(program.MODULES, module, (work, program.MODULES[module][1]))
 
 
-def test_calls_are_repeated_in_their_order(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
+def record(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Call]]:
+    """Puts work that finds nothing in the place of every module's; the calls it gets."""
+    calls: list[tuple[str, Call]] = []
 
-    def note(module: str) -> dict[str, Any]:
-        order.append(module)
+    def note(module: str, call: Call) -> dict[str, Any]:
+        calls.append((module, call))
         return {"changed": False}
 
     for module in program.MODULES:
-        replace(monkeypatch, module, lambda _call, name=module: note(name))
+        replace(monkeypatch, module, lambda call, name=module: note(name, call))
+    return calls
+
+
+def test_calls_are_repeated_in_their_order(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = record(monkeypatch)
+    for module in program.MODULES:
         remember(node, module)
     assert run(node, "converge") == 0
-    assert order == ["kernel_modules", "sysctls", "rule_set"]
+    assert [module for module, _call in calls] == ["kernel_modules", "sysctls", "rule_set"]
 
 
 def test_what_two_calls_find_counts_once(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,17 +174,19 @@ def test_a_rule_set_that_says_something_else_is_a_file(node: Path, monkeypatch: 
 
 
 def test_options_that_a_call_lacks_have_their_defaults(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Call] = []
-
-    def note(call: Call) -> dict[str, Any]:
-        calls.append(call)
-        return {"changed": False}
-
-    replace(monkeypatch, "rule_set", note)
+    calls = record(monkeypatch)
     remember(node, "rule_set", drain=["udp"])
     assert run(node, "converge") == 0
-    [call] = calls
+    [(_module, call)] = calls
     assert (call.params["drain"], call.params["lock_timeout"], call.params["checksum"]) == (["udp"], 60, None)
+
+
+def test_corrections_take_no_snapshots(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = record(monkeypatch)
+    remember(node, "rule_set", snapshots=3)
+    assert run(node, "converge") == 0
+    [(_module, call)] = calls
+    assert call.params["snapshots"] is None
 
 
 @pytest.mark.parametrize(
