@@ -44,7 +44,7 @@ def render(report: Mapping[str, Any], finished: float) -> str:
     """
     kinds = Counter(dict.fromkeys(KINDS, 0))
     for name, number in report["counts"].items():
-        _verb, _, kind = name.partition(" ")
+        kind = name.partition(" ")[2]
         kinds[kind] += number
     families = (
         (

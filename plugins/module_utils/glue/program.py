@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 import traceback
 from collections import Counter
@@ -85,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KernelError as error:
         findings.messages.append(str(error))
         report = _report(options.action, findings, begin)
-    print(json.dumps(report) if options.json else "\n".join(_summary(report, last_run)), flush=True)
+    sys.stdout.write((json.dumps(report) if options.json else "\n".join(_summary(report, last_run))) + "\n")
     return EXIT_STATUS[report["status"]]
 
 
