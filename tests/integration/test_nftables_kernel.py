@@ -175,6 +175,17 @@ def test_a_change_of_endpoints_rewrites_one_chain_and_touches_no_other_element()
     ]
 
 
+def test_the_longest_names_are_taken() -> None:
+    """nft takes 128 bytes as the comment of an element; a service may be called by 143."""
+    port = service(0)._replace(namespace="n" * 63, name="s" * 63, port_name="p" * 15, affinity_timeout=60)
+    desired = rule_set(port, service(1)._replace(namespace="m" * 63, name="s" * 63, port_name="p" * 15, endpoints=()))
+    go(desired)
+    elements = listed()["ip kube-proxy"].sets["no-endpoint-services"].elements
+    assert [len(element.comment) for element in elements.values()] == [128]
+    assert difference({**parse(FOREIGN), **desired.nftables}) == []
+    assert go(desired).operations == []
+
+
 def test_a_service_that_goes_leaves_nothing() -> None:
     ports = [service(index, node_port=30000 + index, affinity_timeout=60) for index in range(3)]
     go(rule_set(*ports))

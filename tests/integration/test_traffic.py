@@ -15,7 +15,7 @@ from tests.lab import Node
 from tests.world import layout
 from tests.world.cases import CASES, Case, endpoint, service
 from tests.world.expectation import DROP_SECONDS, Expectation, Request, count, problems, send, shares
-from tests.world.requests import ANSWERED
+from tests.world.requests import ANSWERED, TIMED_OUT
 from tests.world.world import World
 
 # Modes that the collection has. IPVS needs a guest's kernel; the others run in namespaces of this machine's.
@@ -103,6 +103,31 @@ def test_affinity_expires(proxy: Proxy) -> None:
         pytest.fail(f"only ever {', '.join(first)}")
     finally:
         proxy.converge(udp_timeout=300)
+
+
+FORWARD = ("iptables", "-A", "FORWARD", "-j", "ACCEPT")
+
+
+def test_a_policy_of_forward_is_for_the_administrator_in_nftables_mode(proxy: Proxy) -> None:
+    """What docs/guides/modes.md says: no accept of another table counts, and which rules open it."""
+    if proxy.mode != "nftables":
+        pytest.skip("not of this mode")
+    address = "10.96.1.16"
+    world = proxy.world
+    proxy.converge(service(address, "a1"))
+    accept = "add chain ip open forward { type filter hook forward priority -1; }; add rule ip open forward accept"
+    world.run(layout.NODE, "iptables", "-P", "FORWARD", "DROP")
+    world.run(layout.NODE, "nft", f"add table ip open; {accept}")
+    try:
+        (dropped,) = world.request("client", address, 80, timeout=DROP_SECONDS)
+        assert dropped.outcome == TIMED_OUT
+        for direction in ("-s", "-d"):
+            world.run(layout.NODE, *FORWARD, direction, layout.CLUSTER_CIDRS[0])
+        assert count(world.request("client", address, 80)) == {"a1": 1}
+    finally:
+        world.run(layout.NODE, "nft", "delete table ip open")
+        world.run(layout.NODE, "iptables", "-P", "FORWARD", "ACCEPT")
+        world.run(layout.NODE, "iptables", "-F", "FORWARD")
 
 
 def test_weights_change_without_a_new_real_server(proxy: Proxy) -> None:
