@@ -31,7 +31,7 @@ sanity = scripts/ansible-test sanity --color no $(1) >.cache/sanity.log 2>&1 || 
   { grep -E "^(ERROR|FATAL):" .cache/sanity.log || tail -n 50 .cache/sanity.log; exit 1; }
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help setup packages lint sanity unit conformance conformances integration demo bench test clean
+.PHONY: help setup packages lint sanity unit conformance conformances audit audits integration demo bench test clean
 
 help: ## List the targets
 	@echo 'make setup, then any of:'
@@ -86,6 +86,17 @@ conformances: ## Every mode, version and back end that is recorded
 	@for version in 1.36 1.30; do for backend in nft legacy; do \
 	  $(MAKE) conformance MODE=iptables VERSION=$$version BACKEND=$$backend; done; done
 
+audit: packages $(STAMP) $(LINK) ## Audit nodes as kube-proxy left them (CASES, MODE, VERSION, BACKEND, TAMPERED, ROUNDS)
+	$(call heading,audit: $(MODE) $(VERSION) $(BACKEND))
+	@if [ -d '$(CASES)' ]; then python -m tests.audit '$(CASES)' '$(MODE)' $(VERSION:%=--version %) $(BACKEND:%=--backend %); \
+	  else echo 'skipped: there are no recordings in $(CASES); make audit CASES=DIRECTORY'; fi
+
+audits: ## Every mode, version and back end that is recorded, each at least once
+	@$(MAKE) audit MODE=ipvs
+	@$(MAKE) audit MODE=nftables
+	@$(MAKE) audit MODE=iptables VERSION=1.36 BACKEND=nft
+	@$(MAKE) audit MODE=iptables VERSION=1.30 BACKEND=legacy
+
 integration: packages $(STAMP) $(LINK) ## Tests with namespaces and nodes (root)
 	$(call heading,integration tests)
 	@python -m pytest $(wildcard tests/integration) tests/lab -q
@@ -97,7 +108,7 @@ bench: packages $(STAMP) $(LINK) ## Measure on real kernels, beside the raw tool
 	@python -m tests.bench $(SIZES)
 	@python -m tests.bench.fleet
 
-test: lint sanity unit conformances integration ## All checks, as in CI
+test: lint sanity unit conformances audits integration ## All checks, as in CI
 
 clean: ## Remove what the targets made, .venv included
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis collections tests/output *.tar.gz
