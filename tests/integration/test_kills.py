@@ -31,7 +31,7 @@ KILLS = int(os.environ.get("KUBENODE_KILLS", "10"))
 # Each test kills its share.
 TESTS = 5
 A_CASE = 10
-SECONDS_A_CASE = 300
+SECONDS_A_CASE = 600
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 TAMPERS = int(os.environ.get("KUBENODE_TAMPERS", "48"))
 SEED = int(os.environ.get("KUBENODE_SEED", "1"))
 A_CASE = 6
-SECONDS_A_CASE = 120
+SECONDS_A_CASE = 300
 # So many problems of a tamper a failure quotes.
 SHOWN = 8
 # nf_conntrack_netlink and ip_vs go before what uses them.
