@@ -10,7 +10,6 @@ KUBENODE_FAILURES=all tries all of them in every mode.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -20,10 +19,9 @@ import pytest
 
 from tests.clusters import random_cluster
 from tests.integration.conftest import GUEST_MODULES
-from tests.integration.test_kills import as_job
-from tests.integration.test_tampers import HERE, SHOWN, cluster_of, worker
 from tests.lab.netns import run_here
 from tests.reliability.failure_worker import FAILURES
+from tests.reliability.jobs import HERE, as_job, complaints, of_mode, results
 
 if TYPE_CHECKING:
     from tests.lab import Node
@@ -39,7 +37,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), re
 
 def check(run: Runner, mode: str, backend: str, modules: list[str], failures: list[str]) -> None:
     source = random.Random(SEED)
-    first, second = (cluster_of(random_cluster(source, services=8, mode=mode), mode) for _cluster in range(2))
+    first, second = (of_mode(random_cluster(source, services=8, mode=mode), mode) for _cluster in range(2))
     clusters = [first, second._replace(configuration=first.configuration)]
     jobs = [
         {
@@ -51,12 +49,7 @@ def check(run: Runner, mode: str, backend: str, modules: list[str], failures: li
         }
         for failure in failures
     ]
-    text = "".join(f"{json.dumps(one)}\n" for one in jobs)
-    done = run(worker("failure_worker"), input=text, check=False, timeout=len(jobs) * SECONDS_A_CASE)
-    results = {result["case"]: result for result in map(json.loads, done.stdout.splitlines())}
-    assert set(results) == set(failures), done.stderr
-    problems = {case: result.get("error") or "\n".join(result["problems"][:SHOWN]) for case, result in results.items()}
-    failed = [f"{case}:\n{text}" for case, text in problems.items() if text]
+    failed = complaints(results(run, "failure_worker", jobs, SECONDS_A_CASE), "failures")
     assert not failed, "\n\n".join(failed)
 
 

@@ -6,7 +6,7 @@
 
 Runs where the kernel is: reads a job a line from standard input, as JSON, and writes a result a line to standard
 output. A job: {case, failure (a function here), backend, modules, clusters: [{services (canonical), node,
-configuration}, ..]}; a result: {case, problems} or {case, error}.
+configuration}, ..]}; a result: {case, failures: [{what, problems}]} or {case, error}.
 """
 
 from __future__ import annotations
@@ -354,7 +354,7 @@ def fail_and_heal(job: Job) -> Result:
             FAILURES[job["failure"]](crossing)
         finally:
             scene.close()
-    return {"case": job["case"], "problems": crossing.problems}
+    return {"case": job["case"], "failures": [{"what": job["failure"], "problems": crossing.problems}]}
 
 
 if __name__ == "__main__":

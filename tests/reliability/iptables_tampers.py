@@ -11,6 +11,7 @@ kind.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from random import Random
 
 from tests.integration.pair_worker import KUBELET_CHAINS
@@ -19,7 +20,7 @@ from tests.reliability.scene import Scene, call
 HOSTS = {"iptables": "192.0.2.99/32", "ip6tables": "2001:db8:2::99/128"}
 BUILT_IN = {"nat": ("PREROUTING", "OUTPUT", "POSTROUTING"), "filter": ("INPUT", "FORWARD", "OUTPUT")}
 MARK = "-m mark --mark 0x7e57"
-# What a restore takes of a rule at most, and rules of an older rule set.
+# Chains of ours by name, as older rule sets and other modes leave them.
 STALE = {"nat": ("KUBE-SVC-TAMPEREDTAMPERED", "KUBE-NODE-PORT"), "filter": ("KUBE-FORWARD", "KUBE-NODE-PORT")}
 
 
@@ -69,8 +70,12 @@ class Table:
         self.in_turn(f"-D {chain} {number}")
         return self.restore(f"-I {chain} {to} {rule}" if to < len(self.chains[chain]) else f"-A {chain} {rule}")
 
-    def _one(self, names: object) -> str | None:
-        found = sorted(names)  # type: ignore[call-overload]
+    def duplicate(self, chain: str, number: int) -> str:
+        rule = self.chains[chain][number - 1]
+        return self.restore(f"-I {chain} {self.source.randint(1, len(self.chains[chain]))} {rule}")
+
+    def _one(self, names: Iterable[str]) -> str | None:
+        found = sorted(names)
         return self.source.choice(found) if found else None
 
 
@@ -97,10 +102,8 @@ def rule_removed(scene: Scene, source: Random) -> str | None:
 
 def rule_duplicated(scene: Scene, source: Random) -> str | None:
     table = Table(scene, source)
-    if not (chain := table.own()):
-        return None
-    rule = source.choice(table.chains[chain])
-    return table.restore(f"-I {chain} {source.randint(1, len(table.chains[chain]))} {rule}")
+    chain = table.own()
+    return chain and table.duplicate(chain, source.randint(1, len(table.chains[chain])))
 
 
 def rule_added(scene: Scene, source: Random) -> str | None:
@@ -170,10 +173,8 @@ def jump_edited(scene: Scene, source: Random) -> str | None:
 
 def jump_duplicated(scene: Scene, source: Random) -> str | None:
     table = Table(scene, source)
-    if not (chain := table.jumping()):
-        return None
-    rule = table.chains[chain][source.choice(table.jumps(chain)) - 1]
-    return table.restore(f"-I {chain} {source.randint(1, len(table.chains[chain]))} {rule}")
+    chain = table.jumping()
+    return chain and table.duplicate(chain, source.choice(table.jumps(chain)))
 
 
 def jumps_reordered(scene: Scene, source: Random) -> str | None:

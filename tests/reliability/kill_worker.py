@@ -6,7 +6,7 @@
 
 Runs where the kernel is: reads a job a line from standard input, as JSON, and writes a result a line to standard
 output. A job: {case, backend, modules, kills, clusters: [{services (canonical), node, configuration}, ..]}; a result:
-{case, kills: [{how, killed, problems}]} or {case, error}.
+{case, kills: [{kind, what, killed, problems}]} or {case, error}.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _kill(scene: Scene, target: Target, source: random.Random) -> Result:
         how, killed = _killed_once(scene, target, source, attempt)
         if killed:
             break
-    how = f"{how} ({done})" if done else how
+    what = f"killed {how}" + (f" ({done})" if done else "")
     problems = []
     try:
         scene.converge()
@@ -109,7 +109,7 @@ def _kill(scene: Scene, target: Target, source: random.Random) -> Result:
             problems.append(f"the second run changed: {second['operations']}")
     except Exception:
         problems.append(traceback.format_exc())
-    return {"how": how, "killed": killed, "problems": problems}
+    return {"kind": how.split()[0], "what": what, "killed": killed, "problems": problems}
 
 
 def _killed_once(scene: Scene, target: Target, source: random.Random, attempt: int) -> tuple[str, bool]:
