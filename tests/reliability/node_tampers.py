@@ -73,7 +73,8 @@ def set_of_another_type(scene: Scene, source: Random) -> str | None:
     if not created:
         return None
     name = source.choice(sorted(created))
-    family = " family inet6" if "inet6" in created[name] else ""
+    # That of the rules: a set of ports has none.
+    family = " family inet6" if name.startswith("KUBE-6-") else ""
     others = [kind for kind in OTHER_TYPES if not created[name].startswith(f"{kind.split(' ')[0]} ")]
     # The kernel of this machine has not all types.
     for kind in source.sample(others, len(others)):
