@@ -239,7 +239,8 @@ class _Jumps:
         """Where our jumps are out of order, those that are others' as well count as foreign, and stay."""
         rules = list(self.own.values())
         if len(_common(rules, self.want)) < sum(rule in rules for rule in self.want):
-            shared = {rule for rule in rules if self.table.ownership.shared_chains(self.table.name, target(rule))}
+            shared = {rule for rule in self.want if self.table.ownership.shared_chains(self.table.name, target(rule))}
+            shared.intersection_update(rules)
             self.want = tuple(rule for rule in self.want if rule not in shared)
             self.own = {index: rule for index, rule in self.own.items() if rule not in shared}
 

@@ -166,6 +166,27 @@ def test_a_jump_of_kubelet_s_is_right_wherever_it_stands() -> None:
     assert converged(made, wanted)["filter"]["INPUT"] == built_in(*jumps[1:], JUMP)
 
 
+def test_a_jump_that_is_ours_alone_goes_with_others_out_of_order() -> None:
+    """Where kubelet never was, what iptables mode left goes with IPVS mode."""
+    wanted = desired("ipvs")
+    made = converged({}, wanted)
+    jumps = made["filter"]["INPUT"].rules
+    made["filter"]["INPUT"] = built_in(*jumps[::-1], JUMP)
+    ownership = OWNERSHIP._replace(
+        jumps=lambda table, chain, to: to == "KUBE-FIREWALL" or OWNERSHIP.jumps(table, chain, to)
+    )
+    removed = [one.name for one in plan(made, wanted, ownership, "ipv4") if one.verb == "remove"]
+    assert removed == ["ipv4 filter INPUT -> KUBE-FIREWALL"]
+
+
+def test_a_lost_jump_of_both_comes_back_where_others_are_out_of_order() -> None:
+    wanted = desired("iptables")
+    made = converged({}, wanted)
+    jumps = made["filter"]["INPUT"].rules
+    made["filter"]["INPUT"] = built_in(*jumps[:0:-1])
+    assert converged(made, wanted)["filter"]["INPUT"] == built_in(*jumps)
+
+
 def test_our_guard_joins_the_rules_that_are_there() -> None:
     made = converged(kubelet_s(MARKED, ADDED), desired("iptables"))
     assert set(made["filter"]["KUBE-FIREWALL"].rules) == {MARKED, ADDED, GUARD}
