@@ -31,7 +31,11 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set impor
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.subsystems import NftablesTables
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import nftables
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Runner
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.netlink import NETFILTER, NetlinkSocket
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.netlink import (
+    NETFILTER,
+    NetlinkError,
+    NetlinkSocket,
+)
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.nftables_dump import Memory, read_table
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import Node, ProxyConfiguration
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.service import Endpoint, ServiceData, ServicePort
@@ -356,6 +360,36 @@ def test_a_strange_rule_is_read_as_nft_lists_it(line: str) -> None:
     live = listed()
     assert {**live, **found} == live
     assert brief(go(rule_set(service(0)))) == [f"change chain {chain}"]
+
+
+class DamagedSocket(NetlinkSocket):
+    """Changes one byte of each dump."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(NETFILTER)
+        self.random = random.Random(seed)
+
+    def dump(self, kind: int, body: bytes) -> list[bytes]:
+        found = super().dump(kind, body)
+        if found:
+            index = self.random.randrange(len(found))
+            damaged = bytearray(found[index])
+            damaged[self.random.randrange(4, len(damaged))] ^= 1 << self.random.randrange(8)
+            found[index] = bytes(damaged)
+        return found
+
+
+def test_messages_that_make_no_sense_are_left_to_nft() -> None:
+    """No error but those of netlink, whatever the kernel says."""
+    go(random_rule_set(7))
+    unreadable = 0
+    for seed in range(100):
+        with DamagedSocket(seed) as connection:
+            try:
+                unreadable += read_table(connection, "ip kube-proxy", Memory()) is None
+            except NetlinkError:
+                continue
+    assert unreadable > 10
 
 
 def test_what_is_remembered_is_true_and_saves_reading(tmp_path: Path) -> None:

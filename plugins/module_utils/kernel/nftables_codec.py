@@ -230,10 +230,8 @@ def fields(types: list[int], data: bytes) -> str:
 
 
 def _field(of_type: int, data: bytes) -> str:
-    if of_type == IPV4:
-        return socket.inet_ntoa(data)
-    if of_type == IPV6:
-        return address_text(socket.AF_INET6, data)
+    if of_type in (IPV4, IPV6):
+        return address_text(socket.AF_INET if of_type == IPV4 else socket.AF_INET6, data)
     if of_type == SERVICE:
         return str(data[0] << 8 | data[1])
     if of_type == INTEGER:

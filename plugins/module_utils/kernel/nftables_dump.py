@@ -214,8 +214,14 @@ class _Table:
     def _dump(self, kind: int, more: bytes = b"") -> list[bytes]:
         """What belongs to the table: of chains the kernel gives those of all tables."""
         own = self.name.encode() + b"\0"
-        found = self.connection.dump(SUBSYSTEM | kind, self.header + attribute(_OF_TABLE, own) + more)
-        return [body for body in found if attributes(body, HEADER_BYTES)[_OF_TABLE] == own]
+        of_table = attribute(_OF_TABLE, own)
+        found = self.connection.dump(SUBSYSTEM | kind, self.header + of_table + more)
+        # The kernel begins each message so; to take all of them apart for it would take a while.
+        return [
+            body
+            for body in found
+            if body.startswith(of_table, HEADER_BYTES) or attributes(body, HEADER_BYTES)[_OF_TABLE] == own
+        ]
 
     def _elements(self, of: SetHeader) -> list[Value]:
         return values(self._dump(GET_ELEMENTS, attribute(_SET_NAME, of.name.encode() + b"\0")), of)
