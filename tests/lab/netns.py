@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 DELETE = """\
 for name; do
+    # What a run of the collection keeps about a namespace until the next boot
+    rm -f "/run/kubenode-proxy-$name.lock" "/run/kubenode-proxy-$name.nftables"
     [ -e "/run/netns/$name" ] || continue
     ip netns pids "$name" | xargs -r kill -KILL
     ip netns delete "$name"

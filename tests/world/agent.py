@@ -19,7 +19,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tests.lab.netns import Network
@@ -115,8 +114,6 @@ def serve(options: argparse.Namespace, state_folder: str) -> None:
         finally:
             if options.root:
                 subprocess.run(["ip", "netns", "delete", network.full_name(layout.NODE)], check=False)
-    for kind in ("lock", "nftables"):
-        Path(f"/run/kubenode-proxy-{options.prefix}{layout.NODE}.{kind}").unlink(missing_ok=True)
 
 
 def main() -> None:
