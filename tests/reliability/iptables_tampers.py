@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from ipaddress import ip_network
+from itertools import combinations
 from random import Random
 
 from tests.integration.pair_worker import KUBELET_CHAINS
@@ -115,15 +117,28 @@ def rule_added(scene: Scene, source: Random) -> str | None:
 
 
 def rules_reordered(scene: Scene, source: Random) -> str | None:
+    """Two that one packet can match: the order of others says nothing, and differs from node to node."""
     table = Table(scene, source)
-    chain = table.own(at_least=2)
-    if not chain or len(set(table.chains[chain])) < 2:
+    if not (chain := table.own(at_least=2)):
         return None
-    rules = table.chains[chain]
-    first, second = source.sample(range(len(rules)), 2)
-    while rules[first] == rules[second]:
-        first, second = source.sample(range(len(rules)), 2)
-    return table.move(chain, first + 1, second + 1)
+    numbered = enumerate(table.chains[chain], 1)
+    pairs = [(i, j) for (i, first), (j, second) in combinations(numbered, 2) if not exclusive(first, second)]
+    pairs = [pair for pair in pairs if len({table.chains[chain][number - 1] for number in pair}) == 2]
+    return table.move(chain, *source.choice(pairs)) if pairs else None
+
+
+def exclusive(first: str, second: str) -> bool:
+    """Whether no packet matches both rules."""
+    for option in ("-s", "-d", "-p", "--dport"):
+        found = [re.search(rf"(?<!! )(?<!\S){option} (\S+)", rule) for rule in (first, second)]
+        values = [match.group(1) for match in found if match]
+        if len(values) == 2 and values[0] != values[1]:
+            if option in ("-p", "--dport"):
+                return True
+            one, other = (ip_network(value) for value in values)
+            if not one.overlaps(other):
+                return True
+    return False
 
 
 def chain_flushed(scene: Scene, source: Random) -> str | None:
