@@ -183,7 +183,7 @@ def half_written(crossing: Crossing) -> None:
         )
         hook = tools(crossing.scene.scratch / "bin", **{name.replace("-", "_"): script})
         crossing.aim(target)
-        crossing.fails_half_way("exited with -9|refused its input|unexpected end of file", hook)
+        crossing.fails_half_way("exited with -9|exit status -9|refused its input|unexpected end of file", hook)
         crossing.works(cluster=target)
         target = 1 - target
 

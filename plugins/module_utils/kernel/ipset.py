@@ -105,7 +105,7 @@ def restore(runner: Runner, lines: list[str]) -> None:
         except CommandError as error:
             found = LINE_OF_ERROR.search(error.stderr)
             if not found:
-                raise KernelError(f"ipset restore: {error.stderr}") from error
+                raise KernelError(f"ipset restore: {error.stderr or f'exit status {error.returncode}'}") from error
             done += int(found.group(1)) - 1
             if IN_USE not in error.stderr or time.monotonic() > deadline:
                 raise KernelError(_explain(runner, found.group(2), lines, done)) from error
