@@ -29,7 +29,7 @@ DEVICE = "kube-ipvs0"
 
 def dump_ipvs(backend: str) -> dict[str, str]:
     """File name -> text, for IPVS mode."""
-    return {**dump_iptables(backend), "ipset.save": _ipset(), "ipvs.save": _ipvs(), "addresses": _addresses()}
+    return {**dump_iptables(backend), "ipset.save": ipsets(), "ipvs.save": virtual_servers(), "addresses": _addresses()}
 
 
 def dump_iptables(backend: str) -> dict[str, str]:
@@ -60,7 +60,8 @@ def _rules(command: str) -> str:
     return "".join(f"{line}\n" for line in text.splitlines() if not line.startswith("#"))
 
 
-def _ipset() -> str:
+def ipsets() -> str:
+    """All sets, the ``create`` lines first, each part sorted."""
     lines = re.sub(r" (bucketsize \d+|initval 0x[0-9a-f]+)", "", _run("ipset", "save")).splitlines()
     ordered = sorted(line for line in lines if line.startswith("create ")) + sorted(
         line for line in lines if line.startswith("add ")
@@ -68,8 +69,8 @@ def _ipset() -> str:
     return "".join(f"{line}\n" for line in ordered)
 
 
-def _ipvs() -> str:
-    """Services sorted, each followed by its servers sorted."""
+def virtual_servers() -> str:
+    """All virtual servers sorted, each followed by its real servers sorted."""
     groups: list[list[str]] = []
     for line in _run("ipvsadm", "-Sn").splitlines():
         if line.startswith("-A "):
