@@ -173,24 +173,24 @@ operations:
   description: What was changed (in check mode, what would be), with the reason; the first 1000.
   type: list
   elements: dict
-  returned: when O(state) is not V(compiled)
+  returned: success
   sample:
     - {verb: add, kind: real server, name: "tcp 10.96.0.10:80 -> 10.244.1.5:8080", reason: missing}
 counts:
   description: Number of operations by verb and kind.
   type: dict
-  returned: when O(state) is not V(compiled)
+  returned: success
   sample: {"add member": 3, "add virtual server": 1}
 figures:
   description: Processes started, netlink messages sent, and seconds by phase.
   type: dict
-  returned: when O(state) is not V(compiled)
+  returned: success
   sample: {"processes": 6, "messages": 4, "seconds": {"read": 0.2, "plan": 0.01}}
 snapshots:
   description: Names of the snapshots that the node has, the oldest first. A name is the time in UTC.
   type: list
   elements: str
-  returned: when O(state) is not V(compiled)
+  returned: success
   sample: [20261121T121500.123456Z]
 restored:
   description: Name of the snapshot that was restored.

@@ -129,8 +129,6 @@ def _objects(outcome: TaskOutcome) -> list[dict[str, str]]:
         return [dict(operation) for operation in result["operations"]]
     if not result.get("changed"):
         return []
-    if "rule_set" in result:
-        return [_object("change", "file", result["rule_set"], "the files on the node say something else")]
     if outcome.action not in ACTIONS:
         return [_object("change", "task", outcome.name, "changed")]
     verb, kind, argument, reason = ACTIONS[outcome.action]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Takes nodes on which the real kube-proxy has been, as recorded, to other modes and to none: nothing of it may be left.
+"""Takes nodes on which the real kube-proxy has been, as recorded, to other modes and to none: nothing may be left.
 
 usage: python -m tests.leftovers CASES MODE [--version VERSION] [--backend BACKEND]
 

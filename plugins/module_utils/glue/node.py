@@ -27,13 +27,13 @@ from ..kernel.nftables import NftablesSocket
 from ..rules.facts import NodeFacts
 from ..rules.names import DEVICE
 from ..state import ipvs as state_ipvs
-from . import subsystems
+from . import own_file, subsystems
 from .sysctl_originals import SysctlOriginals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from ..plan.operation import Ownership
+    from ..plan.operation import Operation, Ownership
     from ..state.ipvs import VirtualServerKey
     from ..state.rule_set import RuleSet
     from .subsystems import Subsystem
@@ -156,12 +156,10 @@ class NodeAccess:
         """Virtual servers that earlier runs made here: they have no names, so this file is what makes them ours."""
         return frozenset(state_ipvs.parse(files.read_text(self._record) or ""))
 
-    def record_virtual_servers(self, keys: Iterable[VirtualServerKey]) -> None:
-        """Writes that file if it differs. Raises KernelError."""
+    def record_virtual_servers(self, keys: Iterable[VirtualServerKey], check: bool = False) -> list[Operation]:
+        """Writes that file if it differs; what that changes. Raises KernelError."""
         bare = {key: state_ipvs.VirtualServer("rr", (), 0, 0, {}) for key in keys}
-        text = state_ipvs.render(bare)
-        if text != (files.read_text(self._record) or ""):
-            files.write_text(self._record, text, mode=0o600)
+        return own_file.converge(self._record, state_ipvs.render(bare) or None, check)
 
     def sysctl_originals(self, user: str) -> SysctlOriginals:
         """What the settings were before ``user`` changed them: rule sets, or a drop-in file. Raises KernelError."""

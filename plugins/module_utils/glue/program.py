@@ -63,11 +63,11 @@ class Findings:
 
     def add(self, result: dict[str, Any]) -> None:
         """Takes in the result of a call."""
-        found = result.get("operations") or _rewritten(result)
+        found = result["operations"]
         # A comparison may find what an earlier call would have set right: two modules want some of the sysctls.
         known = [one for one in found if one in self.objects]
         self.objects += [one for one in found if one not in known]
-        self.counts.update(result.get("counts") or _count(found))
+        self.counts.update(result["counts"])
         self.counts -= _count(known)
 
 
@@ -145,12 +145,6 @@ def _of(call: Remembered) -> tuple[Callable[[Call], dict[str, Any]], dict[str, A
             "the collection; run the role kubenode.proxy.drift_timer again"
         )
     return work, specification
-
-
-def _rewritten(result: dict[str, Any]) -> list[dict[str, str]]:
-    if not result["changed"]:
-        return []
-    return [{"verb": "change", "kind": "file", "name": result["rule_set"], "reason": "says something else"}]
 
 
 def _count(objects: Iterable[dict[str, str]]) -> Counter[str]:

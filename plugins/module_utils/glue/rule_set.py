@@ -12,11 +12,11 @@ import os
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..kernel import files
-from ..plan.operation import Ownership
+from ..plan.operation import Operation, Ownership
 from ..rules import modes, names
 from ..rules.ipvs_sets import OWN_SETS
 from ..state import rule_set as state
+from . import own_file
 from .converge import Outcome, converge
 from .leftovers import Leftovers
 from .node import RULE_SET
@@ -157,27 +157,18 @@ def _watches(desired: RuleSet) -> bool:
     return any(chain in tables.get(table, {}) for tables in desired.tables.values())
 
 
-def write_rule_set(path: str, rule_set: RuleSet, check: bool) -> bool:
-    """Writes the compiled rule set if it differs, and tells whether it does. Raises KernelError."""
-    text = state.render(rule_set)
-    if files.read_text(path) == text:
-        return False
-    if not check:
-        files.write_text(path, text, mode=0o600)
-    return True
+def write_rule_set(path: str, rule_set: RuleSet, check: bool) -> list[Operation]:
+    """Writes the compiled rule set if it differs; what that changes. Raises KernelError."""
+    return own_file.converge(path, state.render(rule_set), check)
 
 
-def remove_files(access: NodeAccess, path: str, check: bool) -> bool:
-    """Removes the files of a node that holds no rule set any more, and tells whether there were any. Snapshots stay.
+def remove_files(access: NodeAccess, path: str, check: bool) -> list[Operation]:
+    """Removes the files of a node that holds no rule set any more; what that changes. Snapshots stay.
 
     Raises KernelError.
     """
-    paths = [path, *(os.path.join(access.folder, name) for name in FILES)]
-    present = [one for one in paths if os.path.exists(one)]
-    for one in present:
-        if not check:
-            files.remove(one)
-    return bool(present)
+    paths = {path, *(os.path.join(access.folder, name) for name in FILES)}
+    return [operation for one in sorted(paths) for operation in own_file.converge(one, None, check)]
 
 
 def default_path(access: NodeAccess) -> str:

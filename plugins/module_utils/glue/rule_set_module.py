@@ -17,6 +17,7 @@ from ..model.errors import InputError
 from ..rules.names import PROCESS
 from ..state.rule_set import RuleSet
 from . import service_data
+from .converge import Outcome
 from .module import BACKEND, NETNS, REMEMBER, access, result_of
 from .rule_set import (
     Options,
@@ -30,10 +31,12 @@ from .snapshots import Snapshots
 
 if TYPE_CHECKING:
     from ..model.node import Node, ProxyConfiguration
+    from ..plan.operation import Operation
     from .module import Call
     from .node import NodeAccess
 
 PROTOCOLS = ["tcp", "udp", "sctp"]
+NOTHING_DONE = Outcome([], RuleSet.empty(), RuleSet.empty(), {})
 STATES = ["compiled", "converged", "absent", "restored"]
 ARGUMENT_SPEC: dict[str, Any] = {
     "services": {"type": "raw"},
@@ -101,35 +104,36 @@ class _Run:
         if found is None:
             return {"changed": False, "service_data_missing": True}
         desired = compile_rule_set(found.data, node, self._configuration, self._here)
-        result: dict[str, Any] = {"changed": False}
+        outcome = NOTHING_DONE
         if self._params["state"] == "converged":
-            result = self._converge(desired, self._params["snapshots"])
+            outcome = self._converge(desired, self._params["snapshots"])
         # Last, so that the files say what the node was brought to, and a run that fails leaves them.
-        rewritten = write_rule_set(self._path, desired, self._check)
-        if not self._check:
-            found.keep()
-        changed = result["changed"] or rewritten or found.is_new
-        return {**result, "changed": changed, "rule_set": self._path, "service_ports": len(found.data.service_ports)}
+        files = [*write_rule_set(self._path, desired, self._check), *found.keep(self._check)]
+        return {**self._result(outcome, files), "rule_set": self._path, "service_ports": len(found.data.service_ports)}
 
     def remove(self) -> dict[str, Any]:
         """Removes all that is kube-proxy's or the collection's, and the files that speak of it."""
-        result = self._converge(RuleSet.empty(), self._params["snapshots"])
-        removed = remove_files(self._here, self._path, self._check)
-        return {**result, "changed": result["changed"] or removed, "rule_set": None}
+        outcome = self._converge(RuleSet.empty(), self._params["snapshots"])
+        return {**self._result(outcome, remove_files(self._here, self._path, self._check)), "rule_set": None}
 
     def restore(self) -> dict[str, Any]:
         """Brings back what the node was before an earlier run."""
         snapshot = self._snapshots.load(self._params["snapshot"])
         # No snapshot of this: a second run would take it for the state to restore.
-        result = self._converge(snapshot.rule_set, snapshots=None)
-        rewritten = self._snapshots.put_back(snapshot, self._check)
-        return {**result, "changed": result["changed"] or rewritten, "restored": snapshot.name}
+        outcome = self._converge(snapshot.rule_set, snapshots=None)
+        return {**self._result(outcome, self._snapshots.put_back(snapshot, self._check)), "restored": snapshot.name}
 
-    def _converge(self, desired: RuleSet, snapshots: int | None) -> dict[str, Any]:
+    def _result(self, outcome: Outcome, files: list[Operation]) -> dict[str, Any]:
+        outcome = outcome._replace(operations=[*outcome.operations, *files])
+        return {**result_of(self._module, outcome, self._here), "snapshots": self._snapshots.names()}
+
+    def _converge(self, desired: RuleSet, snapshots: int | None) -> Outcome:
         self._refuse_beside_kube_proxy()
+        # Asked before, as the run itself keeps the record.
+        record = self._here.record_virtual_servers(desired.virtual_servers, check=True)
         options = Options(self._params["only_owner"], self._params["drain"], snapshots)
         outcome = converge_rule_set(self._here, desired, self._configuration, options, self._check)
-        return {**result_of(self._module, outcome, self._here), "snapshots": self._snapshots.names()}
+        return outcome._replace(operations=[*outcome.operations, *record])
 
     def _refuse_beside_kube_proxy(self) -> None:
         """Raises KernelError where kube-proxy runs; check mode may look all the same."""

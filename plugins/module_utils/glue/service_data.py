@@ -16,20 +16,20 @@ from ..kernel import files
 from ..kernel.command import KernelError
 from ..model import canonical
 from ..model.service import ServiceData
+from ..plan.operation import Operation
+from . import own_file
 
 
 class NodeServiceData(NamedTuple):
-    """Service data, the text of its file, and whether the node's own file has another text."""
+    """Service data, and the text and the path of its file."""
 
     data: ServiceData
     text: str
     path: str
-    is_new: bool
 
-    def keep(self) -> None:
-        """Puts the file in place, for the runs to come. Raises KernelError."""
-        if self.is_new:
-            files.write_text(self.path, self.text, mode=0o600)
+    def keep(self, check: bool) -> list[Operation]:
+        """Puts the file in place, for the runs to come; what that changes. Raises KernelError."""
+        return own_file.converge(self.path, self.text, check)
 
 
 def path_in(folder: str) -> str:
@@ -50,4 +50,4 @@ def load(folder: str, checksum: str | None, incoming: str | None) -> NodeService
         if incoming:
             raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
         return None
-    return NodeServiceData(canonical.load(text), text, path, incoming is not None and files.read_text(path) != text)
+    return NodeServiceData(canonical.load(text), text, path)

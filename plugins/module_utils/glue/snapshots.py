@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..kernel import files
 from ..kernel.command import KernelError
 from ..state import rule_set as state
+from . import own_file
 from .compiled import read_compiled
 
 if TYPE_CHECKING:
+    from ..plan.operation import Operation
     from ..state.rule_set import RuleSet
 
 STATE = "state"
@@ -70,22 +72,14 @@ class Snapshots:
         chosen = name or names[-1]
         return Snapshot(chosen, read_compiled(self._path(chosen, STATE)))
 
-    def put_back(self, snapshot: Snapshot, check: bool) -> bool:
-        """Brings back the node's files, and tells whether any differs. Raises KernelError."""
-        changed = False
-        for file in FILES:
-            kept, present = self._path(snapshot.name, file), os.path.join(self._files, file)
-            text = files.read_text(kept)
-            if text == files.read_text(present):
-                continue
-            changed = True
-            if check:
-                continue
-            if text is None:
-                files.remove(present)
-            else:
-                files.write_text(present, text, mode=0o600)
-        return changed
+    def put_back(self, snapshot: Snapshot, check: bool) -> list[Operation]:
+        """Brings back the node's files; what that changes. Raises KernelError."""
+        texts = {file: files.read_text(self._path(snapshot.name, file)) for file in FILES}
+        return [
+            operation
+            for file, text in texts.items()
+            for operation in own_file.converge(os.path.join(self._files, file), text, check)
+        ]
 
     def _path(self, *parts: str) -> str:
         return os.path.join(self._folder, *parts)

@@ -13,7 +13,7 @@ import os
 import selectors
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 # Fewer than a process may have files open by default.
 AT_ONCE = 256
 NO_ANSWER = "no answer"
+
+
+class _Attempt(NamedTuple):
+    """A connection that is being opened, until the monotonic time ``deadline``."""
+
+    socket: socket.socket
+    target: tuple[str, int]
+    deadline: float
 
 
 def connect(targets: Iterable[tuple[str, int]], timeout: float) -> dict[tuple[str, int], str]:
@@ -35,10 +43,11 @@ def connect(targets: Iterable[tuple[str, int]], timeout: float) -> dict[tuple[st
             while waiting and len(selector.get_map()) < AT_ONCE:
                 _start(selector, waiting.pop(), timeout, found)
             for key, _events in selector.select(0.1):
-                _finish(selector, key, found, _reason(key.fileobj))
+                error = key.data.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                _finish(selector, key.data, found, os.strerror(error) if error else "")
             now = time.monotonic()
-            for key in [key for key in selector.get_map().values() if key.data[1] < now]:
-                _finish(selector, key, found, NO_ANSWER)
+            for attempt in [key.data for key in selector.get_map().values() if key.data.deadline < now]:
+                _finish(selector, attempt, found, NO_ANSWER)
     return found
 
 
@@ -49,22 +58,15 @@ def _start(
     one.setblocking(False)
     error = one.connect_ex(target)
     if error in (0, errno.EINPROGRESS):
-        selector.register(one, selectors.EVENT_WRITE, (target, time.monotonic() + timeout))
+        selector.register(one, selectors.EVENT_WRITE, _Attempt(one, target, time.monotonic() + timeout))
     else:
         one.close()
         found[target] = os.strerror(error)
 
 
 def _finish(
-    selector: selectors.BaseSelector, key: selectors.SelectorKey, found: dict[tuple[str, int], str], reason: str
+    selector: selectors.BaseSelector, attempt: _Attempt, found: dict[tuple[str, int], str], reason: str
 ) -> None:
-    selector.unregister(key.fileobj)
-    assert isinstance(key.fileobj, socket.socket)
-    key.fileobj.close()
-    found[key.data[0]] = reason
-
-
-def _reason(one: object) -> str:
-    assert isinstance(one, socket.socket)
-    error = one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    return os.strerror(error) if error else ""
+    selector.unregister(attempt.socket)
+    attempt.socket.close()
+    found[attempt.target] = reason

@@ -114,12 +114,6 @@ def test_tasks_that_do_not_list_what_they_change(arguments: Any, action: str, ex
     assert report["status"] == "drifted"
 
 
-def test_only_the_files_of_the_rule_set_differ() -> None:
-    report = compared(changed=True, rule_set="/var/lib/kubenode-proxy/rule_set").report()
-    (found,) = report["objects"]
-    assert (found["verb"], found["kind"], found["name"]) == ("change", "file", "/var/lib/kubenode-proxy/rule_set")
-
-
 def test_a_node_that_was_not_compared_whole_is_not_clean() -> None:
     node = drift.NodeDrift()
     node.add(outcome("kubenode.proxy.kernel_modules", changed=False))

@@ -1,0 +1,28 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Files of the collection's own on a node, for its own eyes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..kernel import files
+from ..plan.node import plan_drop_in
+
+if TYPE_CHECKING:
+    from ..plan.operation import Operation
+
+
+def converge(path: str, text: str | None, check: bool) -> list[Operation]:
+    """Brings a file to a text, None for no file; what that changes. Raises KernelError."""
+    operations = plan_drop_in(path, files.read_text(path), text, text or "")
+    if operations and not check:
+        if text is None:
+            files.remove(path)
+        else:
+            files.write_text(path, text, mode=0o600)
+    return operations
