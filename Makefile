@@ -14,6 +14,7 @@ MODE ?= ipvs
 VERSION ?=
 BACKEND ?=
 SIZES ?=
+SAMPLE ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,7 +32,7 @@ sanity = scripts/ansible-test sanity --color no $(1) >.cache/sanity.log 2>&1 || 
   { grep -E "^(ERROR|FATAL):" .cache/sanity.log || tail -n 50 .cache/sanity.log; exit 1; }
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help setup packages lint sanity unit conformance conformances audit audits integration demo bench test clean
+.PHONY: help setup packages lint sanity unit conformance conformances audit audits leftover leftovers integration demo bench test clean
 
 help: ## List the targets
 	@echo 'make setup, then any of:'
@@ -97,6 +98,14 @@ audits: ## Every mode, version and back end that is recorded, each at least once
 	@$(MAKE) audit MODE=iptables VERSION=1.36 BACKEND=nft
 	@$(MAKE) audit MODE=iptables VERSION=1.30 BACKEND=legacy
 
+leftover: packages $(STAMP) $(LINK) ## Take nodes as kube-proxy left them to other modes and to none (CASES, MODE, VERSION, SAMPLE)
+	$(call heading,leftover: $(MODE) $(VERSION))
+	@if [ -d '$(CASES)' ]; then SAMPLE=$(SAMPLE) python -m tests.leftovers '$(CASES)' '$(MODE)' $(VERSION:%=--version %); \
+	  else echo 'skipped: there are no recordings in $(CASES); make leftover CASES=DIRECTORY'; fi
+
+leftovers: ## Every mode, and every tenth case
+	@for mode in ipvs iptables nftables; do $(MAKE) leftover MODE=$$mode SAMPLE=10; done
+
 integration: packages $(STAMP) $(LINK) ## Tests with namespaces and nodes (root)
 	$(call heading,integration tests)
 	@python -m pytest $(wildcard tests/integration) tests/lab -q
@@ -108,7 +117,7 @@ bench: packages $(STAMP) $(LINK) ## Measure on real kernels, beside the raw tool
 	@python -m tests.bench $(SIZES)
 	@python -m tests.bench.fleet
 
-test: lint sanity unit conformances audits integration ## All checks, as in CI
+test: lint sanity unit conformances audits leftovers integration ## All checks, as in CI
 
 clean: ## Remove what the targets made, .venv included
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis collections tests/output *.tar.gz

@@ -75,7 +75,7 @@ class Check(NamedTuple):
 
     ``name`` is that of the package under tests, which holds the worker. ``configuration`` are options of every case,
     ``judge`` says what is wrong with a result, and ``more``, by the name of a case, what its worker needs to know as
-    well. ``seconds`` are for one case.
+    well. ``seconds`` are for one case. Of the cases every ``sample``-th is done.
     """
 
     name: str
@@ -84,6 +84,7 @@ class Check(NamedTuple):
     judge: Callable[[Case, dict[str, Any]], list[str]]
     more: Callable[[list[Case]], dict[str, dict[str, Any]]] = lambda _cases: {}
     seconds: float = CASE_TIMEOUT
+    sample: int = 1
 
 
 def find_cases(folder: Path, mode: str, version: str | None) -> tuple[list[Case], int]:
@@ -181,6 +182,7 @@ def run_check(check: Check) -> int:
     cases, without = find_cases(arguments.cases, arguments.mode, arguments.version)
     if without:
         print(f"{without} case(s) have no recording of mode {arguments.mode}")
+    cases = cases[:: check.sample]
     by_name = {case.name: case for case in cases}
     more = check.more(cases)
     jobs, failed = [], 0

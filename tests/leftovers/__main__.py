@@ -20,6 +20,8 @@ from typing import Any
 from tests.conformance.jobs import Case, Check, run_check
 
 SAMPLE = int(os.environ.get("SAMPLE") or "1")
+# Seconds for one case: six nodes, on a machine that is busy with other things.
+CASE_TIMEOUT = 300
 # Mode that kube-proxy ran in -> moves that its kernel can make, as (mode of the recording, mode to go to or none).
 MOVES = {
     "ipvs": [("ipvs", ""), ("ipvs", "iptables"), ("iptables", "ipvs")],
@@ -54,4 +56,4 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_check(Check("leftovers", __doc__ or "", {}, judge, more, sample=SAMPLE)))
+    sys.exit(run_check(Check("leftovers", __doc__ or "", {}, judge, more, CASE_TIMEOUT, SAMPLE)))

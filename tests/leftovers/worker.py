@@ -21,6 +21,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set impor
     compile_rule_set,
     converge_rule_set,
 )
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.namespace import enter
 from ansible_collections.kubenode.proxy.plugins.module_utils.model import canonical
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration import parse_configuration, parse_node
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
@@ -40,6 +41,7 @@ FOREIGN_RULES = [
     ["-t", "mangle", "-A", "PREROUTING", "-p", "tcp", "--dport", "9", "-j", "RETURN"],
 ]
 IPTABLES_TABLES = tuple(f"{family} {table} " for family in ("ip", "ip6") for table in ("filter", "nat", "mangle"))
+FOREIGN_SET = "create KUBE-MINE hash:ip\nadd KUBE-MINE 192.0.2.1\n"
 FOREIGN_SERVER = "-A -t 203.0.113.77:9 -s rr\n-a -t 203.0.113.77:9 -r 203.0.113.78:9 -m -w 1\n"
 
 
@@ -61,12 +63,14 @@ def compare(job: Job) -> Result:
 
 def from_nothing(job: Job) -> Result:
     """The node with foreign objects alone, taken where the move goes."""
+    enter(PREFIX + NAMESPACE)
     add_foreign(job)
     return converge(job)
 
 
 def from_recording(job: Job) -> Result:
     """The node as kube-proxy left it."""
+    enter(PREFIX + NAMESPACE)
     wanted = parse_configuration({**job["configuration"], "mode": job["move"]["left"]})
     timeouts = (wanted.tcp_timeout, wanted.tcp_fin_timeout, wanted.udp_timeout)
     Recording(job["move"]["files"], job["backend"], timeouts).load()
@@ -80,9 +84,7 @@ def add_foreign(job: Job) -> None:
     for program in ("iptables", "ip6tables"):
         for rule in FOREIGN_RULES:
             subprocess.run([f"{program}{kind}", "-w", *rule], check=True, capture_output=True)
-    subprocess.run(
-        ["ipset", "restore"], input="create KUBE-MINE hash:ip\nadd KUBE-MINE 192.0.2.1\n", text=True, check=True
-    )
+    subprocess.run(["ipset", "restore"], input=FOREIGN_SET, text=True, check=True)
     if job["configuration"]["mode"] == "ipvs":
         subprocess.run(["ipvsadm", "-R"], input=FOREIGN_SERVER, text=True, check=True)
     else:
@@ -108,13 +110,21 @@ def converge(job: Job) -> Result:
 def lines(job: Job) -> list[str]:
     """Everything on the node but sysctls: what kube-proxy changed of these, it did not note."""
     own = job["configuration"]["mode"]
-    files = {**dump.dump_iptables(job["backend"]), "sets": dump.ipsets()}
+    rules = {name: by_table(text) for name, text in dump.dump_iptables(job["backend"]).items() if name != "sysctl"}
+    files = {**rules, "sets": dump.ipsets()}
     if own == "ipvs":
         files["servers"] = dump.virtual_servers()
     else:
         files["nft"] = nftables_words()
-    files["links"] = subprocess.run(["ip", "-brief", "address"], check=True, capture_output=True, text=True).stdout
-    return [f"{name}: {line}" for name, text in files.items() if name != "sysctl" for line in text.splitlines()]
+    links = subprocess.run(["ip", "-brief", "address"], check=True, capture_output=True, text=True).stdout
+    # The kernel draws link-local addresses at random.
+    files["links"] = re.sub(r"fe80::\S+", "", links)
+    return [f"{name}: {line}" for name, text in files.items() for line in text.splitlines()]
+
+
+def by_table(text: str) -> str:
+    """The tables sorted: iptables-legacy-save shows them in the order of their first use."""
+    return "".join(sorted(f"*{table}" for table in text.split("*")[1:]))
 
 
 def nftables_words() -> str:
