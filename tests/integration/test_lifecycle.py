@@ -8,6 +8,7 @@ Foreign objects are there from the start, and have to be there at the end.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -99,9 +100,12 @@ def test_what_was_is_restored(node: Target) -> None:
     assert back.dumps[-1] == first.dumps[-1]
     assert (folder(node) / "services.json").read_text() != services
     assert "mode = iptables" in (folder(node) / "rule_set").read_text()
+    wanted = json.loads((folder(node) / "sysctls_before").read_text())["wanted"]["rule_set"]
+    assert "net.ipv4.conf.all.route_localnet" in wanted
     [oldest] = node.four_runs(DUMP, ("rule_set", {"state": "restored", "snapshot": names[0]}))
     assert oldest.dumps[-1] == first.dumps[0]
     assert not (folder(node) / "rule_set").exists()
+    assert not (folder(node) / "sysctls_before").exists()
 
 
 def test_a_node_keeps_the_newest_snapshots(node: Target) -> None:

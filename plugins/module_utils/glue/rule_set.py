@@ -50,11 +50,13 @@ class Options(NamedTuple):
 
     ``only_owner``: every virtual server of the node counts as ours. ``drain``: protocols whose real servers are
     drained. ``snapshots``: how many snapshots of earlier states the node keeps; None takes none, and keeps all.
+    ``sysctls``: names of the settings that count as wanted from now on; None: all of the rule set.
     """
 
     only_owner: bool = False
     drain: Collection[str] = ("tcp",)
     snapshots: int | None = None
+    sysctls: Collection[str] | None = None
 
 
 def compile_rule_set(data: ServiceData, node: Node, configuration: ProxyConfiguration, access: NodeAccess) -> RuleSet:
@@ -88,7 +90,7 @@ def converge_rule_set(
 
     outcome = converge(leftovers.subsystems, desired, check=False, before_write=keep)
     access.record_virtual_servers(desired.virtual_servers)
-    originals.settle(desired.sysctls)
+    originals.settle(desired.sysctls if options.sysctls is None else options.sysctls)
     return outcome
 
 

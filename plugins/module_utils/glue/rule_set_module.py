@@ -30,6 +30,8 @@ from .rule_set import (
 from .snapshots import Snapshots
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ..model.node import Node, ProxyConfiguration
     from ..plan.operation import Operation
     from .module import Call
@@ -120,18 +122,20 @@ class _Run:
         """Brings back what the node was before an earlier run."""
         snapshot = self._snapshots.load(self._params["snapshot"])
         # No snapshot of this: a second run would take it for the state to restore.
-        outcome = self._converge(snapshot.rule_set, snapshots=None)
+        outcome = self._converge(snapshot.rule_set, None, snapshot.sysctls)
         return {**self._result(outcome, self._snapshots.put_back(snapshot, self._check)), "restored": snapshot.name}
 
     def _result(self, outcome: Outcome, files: list[Operation]) -> dict[str, Any]:
         outcome = outcome._replace(operations=[*outcome.operations, *files])
         return {**result_of(self._module, outcome, self._here), "snapshots": self._snapshots.names()}
 
-    def _converge(self, desired: RuleSet, snapshots: int | None) -> Outcome:
+    def _converge(
+        self, desired: RuleSet, snapshots: int | None, sysctls: Collection[str] | None = None
+    ) -> Outcome:
         self._refuse_beside_kube_proxy()
         # Asked before, as the run itself keeps the record.
         record = self._here.record_virtual_servers(desired.virtual_servers, check=True)
-        options = Options(self._params["only_owner"], self._params["drain"], snapshots)
+        options = Options(self._params["only_owner"], self._params["drain"], snapshots, sysctls)
         outcome = converge_rule_set(self._here, desired, self._configuration, options, self._check)
         return outcome._replace(operations=[*outcome.operations, *record])
 

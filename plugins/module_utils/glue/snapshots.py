@@ -21,6 +21,7 @@ from ..kernel.command import KernelError
 from ..state import rule_set as state
 from . import own_file
 from .compiled import read_compiled
+from .node import RULE_SET
 
 if TYPE_CHECKING:
     from ..plan.operation import Operation
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 STATE = "state"
 # Files of the node that belong together with the state of its kernel.
-FILES = ("services.json", "rule_set", "virtual_servers", "runs/rule_set.json")
+FILES = ("services.json", RULE_SET, "virtual_servers", "runs/rule_set.json")
 
 
 class Snapshots:
@@ -70,7 +71,9 @@ class Snapshots:
         if name is not None and name not in names:
             raise KernelError(f"there is no snapshot {name}: there are {', '.join(names)}")
         chosen = name or names[-1]
-        return Snapshot(chosen, read_compiled(self._path(chosen, STATE)))
+        compiled = self._path(chosen, RULE_SET)
+        wanted = read_compiled(compiled).sysctls if os.path.exists(compiled) else {}
+        return Snapshot(chosen, read_compiled(self._path(chosen, STATE)), frozenset(wanted))
 
     def put_back(self, snapshot: Snapshot, check: bool) -> list[Operation]:
         """Brings back the node's files; what that changes. Raises KernelError."""
@@ -86,7 +89,8 @@ class Snapshots:
 
 
 class Snapshot(NamedTuple):
-    """A snapshot: its name, which is its time in UTC, and what the kernel held."""
+    """A snapshot: its name, which is its time in UTC, what the kernel held, and which settings were wanted."""
 
     name: str
     rule_set: RuleSet
+    sysctls: frozenset[str]
