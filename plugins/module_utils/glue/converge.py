@@ -36,6 +36,8 @@ ORDER = (
     "link",
     "flows",
 )
+# Seconds between the new rules and the end of IPVS, in which connections that were just being made get through.
+GRACE = 1.0
 
 
 class Outcome(NamedTuple):
@@ -89,10 +91,7 @@ def converge(
     clock("verify", start)
     before_write(before)
     start = time.monotonic()
-    for name, phase in _phases(
-        _in_write_order(plans), {name for name, subsystem in subsystems.items() if subsystem.atomic}
-    ):
-        subsystems[name].apply(phase)
+    _apply(subsystems, plans)
     clock("apply", start)
     left = [operation for plan in _read_and_plan(subsystems, desired, clock).values() for operation in plan]
     if left:
@@ -115,6 +114,23 @@ def _read_and_plan(subsystems: Mapping[str, Subsystem], desired: RuleSet, clock:
             plans[name] = subsystems[name].plan(desired)
             clock("plan", start)
     return plans
+
+
+def _apply(subsystems: Mapping[str, Subsystem], plans: dict[str, list[Operation]]) -> None:
+    atomic = {name for name, subsystem in subsystems.items() if subsystem.atomic}
+    grace = GRACE if _leaves_ipvs(plans) else 0.0
+    for name, phase in _phases(_in_write_order(plans), atomic):
+        if grace and phase[0].verb == REMOVE:
+            time.sleep(grace)
+            grace = 0.0
+        subsystems[name].apply(phase)
+
+
+def _leaves_ipvs(plans: Mapping[str, list[Operation]]) -> bool:
+    """Whether chains or tables of another mode come, and the link goes that holds the addresses of IPVS."""
+    added = (name for name, plan in plans.items() if any(operation.verb == ADD for operation in plan))
+    gone = any((operation.verb, operation.kind) == (REMOVE, "link") for operation in plans.get("link", ()))
+    return gone and any(name.startswith(("chains ", "nftables")) for name in added)
 
 
 def _in_write_order(plans: dict[str, list[Operation]]) -> dict[str, list[Operation]]:

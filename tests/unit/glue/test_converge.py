@@ -159,6 +159,17 @@ def test_the_chains_of_iptables_mode_answer_until_virtual_servers_do(verb: str) 
         assert run.phases("apply") == [f"apply {verb} sets", chains[0], *others, chains[1]]
 
 
+@pytest.mark.parametrize("verb", [ADD, CHANGE])
+def test_what_ipvs_serves_gets_a_moment_once_other_rules_serve_it(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run("chains ipv4", "virtual servers", "link", verbs=(REMOVE,))
+    run.fakes["chains ipv4"].todo.append(Operation(verb, "chain", "ipv4 nat KUBE-SVC-ABC", "missing"))
+    monkeypatch.setattr("time.sleep", lambda seconds: run.log.append(f"apply grace {seconds:g}"))
+    run.converge()
+    grace = ["apply grace 1"] if verb == ADD else []
+    removed = [f"apply remove {name}" for name in ("link", "virtual servers", "chains ipv4")]
+    assert run.phases("apply") == [f"apply {verb} chains ipv4", *grace, *removed]
+
+
 def test_the_order_knows_every_subsystem(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     access = NodeAccess(state_folder=str(tmp_path))
     monkeypatch.setattr(access, "_chains", lambda *_: dict.fromkeys(("chains ipv4", "chains ipv6")))
