@@ -19,6 +19,7 @@ SAMPLE ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+KERNEL := .cache/stock-kernel
 LINK := .cache/collections/ansible_collections/kubenode/proxy
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -32,7 +33,7 @@ sanity = scripts/ansible-test sanity --color no $(1) >.cache/sanity.log 2>&1 || 
   { grep -E "^(ERROR|FATAL):" .cache/sanity.log || tail -n 50 .cache/sanity.log; exit 1; }
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help setup packages lint sanity unit conformance conformances audit audits leftover leftovers integration demo bench test clean
+.PHONY: help setup packages stock-kernel lint sanity unit conformance conformances audit audits leftover leftovers integration demo bench test clean
 
 help: ## List the targets
 	@echo 'make setup, then any of:'
@@ -43,6 +44,12 @@ setup: packages $(STAMP) $(LINK) ## Prepare this machine: Debian packages, .venv
 
 packages:
 	@scripts/install-apt
+
+stock-kernel: packages $(KERNEL) # For nodes under QEMU
+	@scripts/install-apt requirements/apt-qemu.txt
+
+$(KERNEL): scripts/stock-kernel
+	@scripts/stock-kernel $@
 
 $(STAMP): requirements/dev.txt requirements/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -61,7 +68,7 @@ lint: packages $(STAMP) $(LINK) ## Style and types: ruff, mypy, shellcheck, ansi
 	@ruff check
 	@ruff format --check --quiet || { ruff format --check; exit 1; }
 	@mypy | sed "s,^\.cache/collections/ansible_collections/kubenode/proxy/,,"
-	@shellcheck .ci/run scripts/install-apt scripts/ansible-test tests/lab/guest/*
+	@shellcheck .ci/run scripts/install-apt scripts/stock-kernel scripts/ansible-test tests/lab/guest/*
 	@ansible-lint --offline
 	@antsibull-changelog lint
 
@@ -106,7 +113,7 @@ leftover: packages $(STAMP) $(LINK) ## Take nodes as kube-proxy left them to oth
 leftovers: ## Every mode, and every tenth case
 	@for mode in ipvs iptables nftables; do $(MAKE) leftover MODE=$$mode SAMPLE=10; done
 
-integration: packages $(STAMP) $(LINK) ## Tests with namespaces and nodes (root)
+integration: stock-kernel $(STAMP) $(LINK) ## Tests with namespaces and nodes (root)
 	$(call heading,integration tests)
 	@python -m pytest $(wildcard tests/integration) tests/lab -q
 

@@ -29,6 +29,8 @@ PACKAGES = {
     "modprobe": "kmod",
     "mkfs.ext4": "e2fsprogs",
     "systemd": "systemd",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "depmod": "kmod",
 }
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/lib/systemd"
 ENVIRONMENT = {"PATH": SEARCH_PATH, "LC_ALL": "C", "HOME": "/root"}

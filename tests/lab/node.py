@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import host
+from . import host, stock
 from .host import LabError, Process
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -25,6 +25,7 @@ NETWORK6 = "fd77:"
 # Node n has the address .10+n; the bridge has .1.
 FIRST_ADDRESS = 10
 MAX_NODES = 200
+STOCK_KERNEL = CHECKOUT / ".cache/stock-kernel"
 
 READY = "KUBENODE-READY"
 FAILED = "KUBENODE-FAILED"
@@ -37,6 +38,7 @@ class NodeConfig:
     name: str
     index: int
     systemd: bool = False
+    stock_kernel: bool = False
     memory: str = "256M"
     image: str = ""
     modprobe: Sequence[str] = ()
@@ -69,6 +71,8 @@ class NodeConfig:
             "LAB": str(lab),
             "NODE_NAME": self.name,
             "NODE_ADDRESS": self.address,
+            # Where Debian's stock kernel is, empty for User Mode Linux.
+            "NODE_KERNEL": str(STOCK_KERNEL) if self.stock_kernel else "",
             "NODE_MODE": "systemd" if self.systemd else "mini",
             "NODE_IMAGE": self.image,
             "NODE_MODULES": " ".join(self.modprobe),
@@ -79,11 +83,6 @@ class NodeConfig:
 
     def command(self, namespace: str, lab: Path) -> list[str]:
         """The process that is the node. It ends with all its children when it is killed."""
-        devices = [
-            # gro=1: without it large packets are lost.
-            f"vec{number}:transport=tap,ifname={tap},depth=64,gro=1,mac={self.mac(number)}"
-            for number, tap in enumerate(self.taps())
-        ]
         return [
             *("ip", "netns", "exec", namespace),
             *("unshare", "--uts", "--ipc", "--mount", "--propagation", "private", "--pid", "--mount-proc"),
@@ -91,6 +90,20 @@ class NodeConfig:
             *(sys.executable, "-IB", str(lab / "seal.py")),
             *(["--image", self.image] if self.image else []),
             "--",
+            *(self._stock_kernel(lab) if self.stock_kernel else self._user_mode_linux(lab)),
+        ]
+
+    def _stock_kernel(self, lab: Path) -> list[str]:
+        devices = [(tap, self.mac(number)) for number, tap in enumerate(self.taps())]
+        return stock.command(STOCK_KERNEL, lab, self.memory, devices, f"kubenode.node={lab}/{self.name}.settings")
+
+    def _user_mode_linux(self, lab: Path) -> list[str]:
+        devices = [
+            # gro=1: without it large packets are lost.
+            f"vec{number}:transport=tap,ifname={tap},depth=64,gro=1,mac={self.mac(number)}"
+            for number, tap in enumerate(self.taps())
+        ]
+        return [
             *("linux.uml", f"mem={self.memory}", f"umid={self.name}", "uml_dir=/dev/shm/uml"),
             *devices,
             *([f"ubd0={self.image}"] if self.image else []),
