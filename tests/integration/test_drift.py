@@ -14,14 +14,13 @@ api        default/api  10.96.0.20:443/tcp -> 10.244.1.6:8443
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.controller import Controller
 from tests.lab import Lab, Node
 
 pytestmark = pytest.mark.lab
@@ -91,39 +90,6 @@ chmod +x /usr/local/bin/nmcli
 """
 
 
-class Controller:
-    """Runs playbooks on the nodes, from a directory of its own."""
-
-    def __init__(self, folder: Path, environment: Mapping[str, str], lab: Lab) -> None:
-        self.folder = folder
-        self._environment = environment
-        (folder / "services.json").write_text(json.dumps(SERVICES))
-        hosts = {name: node.inventory_vars() for name, node in lab.nodes.items()}
-        gone = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_user": "root"}
-        variables = {"kube_proxy_services_src": str(folder / "services.json")}
-        groups = {
-            "kube_nodes": {"hosts": hosts, "vars": variables},
-            "others": {"hosts": {"node-gone": gone}, "vars": variables},
-        }
-        (folder / "inventory.json").write_text(json.dumps(groups))
-
-    def play(self, name: str, *options: str, limit: str = "kube_nodes") -> subprocess.CompletedProcess[str]:
-        command = ["ansible-playbook", "-i", "inventory.json", "--limit", limit, *options, f"kubenode.proxy.{name}"]
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-
-    def report(self, path: str = "drift-report.json") -> Any:
-        return json.loads((self.folder / path).read_text())
-
-
 def objects(node: Mapping[str, Any]) -> list[str]:
     return sorted(f"{one['verb']} {one['kind']} {one['name']}" for one in node["objects"])
 
@@ -142,7 +108,8 @@ def lab() -> Iterator[Lab]:
 def test_drift_is_found_corrected_and_told_apart(lab: Lab, ansible_env: Mapping[str, str], tmp_path: Path) -> None:
     node = lab.nodes["node-a"]
     node.run(PREPARE)
-    controller = Controller(tmp_path, ansible_env, lab)
+    gone = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_user": "root"}
+    controller = Controller(tmp_path, ansible_env, lab, SERVICES, others={"node-gone": gone})
     first = controller.play("site")
     assert first.returncode == 0, first.stdout[-4000:]
 

@@ -4,8 +4,10 @@
 
 """Opens one short connection after the other until a file appears, and prints how many were answered and what failed.
 
-usage: python -m tests.load.connections ADDRESS PORT STOP_FILE
+usage: python -m tests.load.connections ADDRESS PORT STOP_FILE [PAUSE]
        python -m tests.load.connections serve PORT
+
+PAUSE is in seconds, between two connections.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections import Counter
 
 # Long enough for a machine that is busy, short enough to be counted as a failure of the node.
@@ -30,7 +33,7 @@ def serve(port: int) -> None:
                 connection.sendall(GREETING)
 
 
-def connect(address: str, port: int, stop: str) -> dict[str, object]:
+def connect(address: str, port: int, stop: str, pause: float = 0) -> dict[str, object]:
     """-> {answered, failed: {error: times}}."""
     answered, failed = 0, Counter[str]()
     while not os.path.exists(stop):
@@ -42,6 +45,7 @@ def connect(address: str, port: int, stop: str) -> dict[str, object]:
                     failed["closed without an answer"] += 1
         except OSError as error:
             failed[str(error)] += 1
+        time.sleep(pause)
     return {"answered": answered, "failed": dict(failed)}
 
 
@@ -49,4 +53,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve(int(sys.argv[2]))
     else:
-        print(json.dumps(connect(sys.argv[1], int(sys.argv[2]), sys.argv[3])))
+        print(json.dumps(connect(sys.argv[1], int(sys.argv[2]), sys.argv[3], *map(float, sys.argv[4:]))))
