@@ -182,6 +182,11 @@ snapshots:
   elements: str
   returned: success
   sample: [20261121T121500.123456Z]
+mode:
+  description: Mode that the last run brought the node to, V(null) where there was none.
+  type: str
+  returned: success
+  sample: ipvs
 kube_proxy_running:
   description: Whether a process called C(kube-proxy) runs on the node. One that is part of another program is not seen.
   type: bool

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,9 @@ from ..kernel.links import Links
 from ..rules import names
 from ..rules.ipvs_sets import OWN_SETS
 from ..state.ipvs import SCHEDULER_FLAG_NAMES, RealServerStatistics, Traffic
+from .compiled import read_compiled
 from .module import BACKEND, NETNS, access
+from .rule_set import default_path
 from .snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -73,9 +76,16 @@ def work(module: Call) -> dict[str, Any]:
         **found,
         "kernel": kernel_modules.release(),
         "snapshots": Snapshots(node.folder).names(),
+        "mode": mode(node),
         "kube_proxy_running": bool(processes.in_network_namespace(names.PROCESS)),
         "notes": notes,
     }
+
+
+def mode(node: NodeAccess) -> str | None:
+    """The mode that the last run brought the node to. None where there was none. Raises KernelError."""
+    path = default_path(node)
+    return read_compiled(path).settings.get("mode") if os.path.exists(path) else None
 
 
 def virtual_servers(node: NodeAccess) -> tuple[list[dict[str, Any]], list[str]]:
