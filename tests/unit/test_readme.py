@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,11 @@ OPERATIONS = (CHECKOUT / "docs" / "guides" / "operations.md").read_text()
 DRIFT = (CHECKOUT / "docs" / "guides" / "drift.md").read_text()
 PERIODIC = (CHECKOUT / "docs" / "guides" / "periodic.md").read_text()
 SCALING = (CHECKOUT / "docs" / "guides" / "scaling.md").read_text()
+MIGRATION = (CHECKOUT / "docs" / "guides" / "migration.md").read_text()
 
 
-def yaml_blocks() -> list[Any]:
-    return [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+def yaml_blocks(text: str = README) -> list[Any]:
+    return [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
 
 
 def role_variables() -> set[str]:
@@ -62,8 +66,8 @@ def test_what_is_listed_is_what_there_is() -> None:
 
 def test_every_variable_in_the_text_is_one() -> None:
     playbooks = "".join(path.read_text() for path in (CHECKOUT / "playbooks").glob("*.yml"))
-    playbook_variables = set(re.findall(r"(kube_proxy_\w+) \| default", playbooks))
-    for text in (README, OPERATIONS, DRIFT, PERIODIC, SCALING):
+    playbook_variables = set(re.findall(r"(kube_proxy_\w+) (?:\| default|is defined)", playbooks))
+    for text in (README, OPERATIONS, DRIFT, PERIODIC, SCALING, MIGRATION):
         assert set(re.findall(r"kube_proxy_\w+", text)) <= role_variables() | playbook_variables
         assert set(re.findall(r"drift_timer_\w+", text)) <= role_variables()
 
@@ -84,3 +88,39 @@ def test_every_make_target_in_the_text_is_one() -> None:
 def test_the_version_of_the_archive() -> None:
     galaxy = yaml.safe_load((CHECKOUT / "galaxy.yml").read_text())
     assert f"{galaxy['namespace']}-{galaxy['name']}-{galaxy['version']}.tar.gz" in README
+
+
+def test_every_playbook_and_variable_of_a_command_is_one() -> None:
+    playbooks = {path.stem: path.read_text() for path in (CHECKOUT / "playbooks").glob("*.yml")}
+    for text in (README, OPERATIONS, DRIFT, MIGRATION):
+        for command in re.findall(r"^ansible-playbook .*", text, re.MULTILINE):
+            assert set(re.findall(r"kubenode\.proxy\.(\w+)", command)) <= set(playbooks), command
+            for name in re.findall(r"-e (\w+)=", command):
+                assert name in role_variables() or any(name in playbook for playbook in playbooks.values()), command
+
+
+def test_the_hooks_of_the_migration_guide_are_tasks_that_the_playbooks_take(tmp_path: Path) -> None:
+    *hooks, inventory = yaml_blocks(MIGRATION)
+    variables = inventory["kube_nodes"]["vars"]
+    switch = (CHECKOUT / "playbooks/switch_mode.yml").read_text()
+    assert all(name in switch for name in variables)
+    files = re.findall(r"^`(\w+\.yml)`", MIGRATION, re.MULTILINE)
+    assert files == [path.partition("/")[2] for path in variables.values() if isinstance(path, str)]
+    imports = []
+    for name, hook in zip(files, hooks, strict=True):
+        (tmp_path / name).write_text(yaml.safe_dump(hook))
+        imports.append({"ansible.builtin.import_tasks": name})
+    (tmp_path / "play.yml").write_text(
+        yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": imports}])
+    )
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "--syntax-check", "play.yml"]
+    environment = {**os.environ, "ANSIBLE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_link_of_the_migration_guide_leads_somewhere() -> None:
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", MIGRATION):
+        assert (CHECKOUT / "docs" / "guides" / path).exists()
