@@ -75,7 +75,7 @@ def set_of_another_type(scene: Scene, source: Random) -> str | None:
     name = source.choice(sorted(created))
     # That of the rules: a set of ports has none.
     family = " family inet6" if name.startswith("KUBE-6-") else ""
-    others = [kind for kind in OTHER_TYPES if not created[name].startswith(f"{kind.split(' ')[0]} ")]
+    others = [kind for kind in OTHER_TYPES if not created[name].startswith(f"{kind.partition(' ')[0]} ")]
     # The kernel of this machine has not all types.
     for kind in source.sample(others, len(others)):
         if not _fails("ipset", "create", "tried", *kind.split()):

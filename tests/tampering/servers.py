@@ -97,8 +97,8 @@ def _of_virtual_server(key: VirtualServerKey, server: VirtualServer) -> Iterator
     for what, changed in changes.items():
         # One-packet scheduling is UDP's.
         if what != "one-packet" or key.protocol == "udp":
-            words = next(service_lines(key, changed)).split()
-            yield Tamper(f"change {what} of {key}", ["ipvsadm", "-E", *words[1:]], finds=finds)
+            words, *_real_servers = service_lines(key, changed)
+            yield Tamper(f"change {what} of {key}", ["ipvsadm", "-E", *words.split()[1:]], finds=finds)
     gone: set[Object] = {("real server", f"{key} -> {real}") for real in server.real_servers}
     yield Tamper(f"delete {key}", ["ipvsadm", "-D", *service_option(key).split()], finds=finds | gone)
 

@@ -129,9 +129,7 @@ class _Run:
         outcome = outcome._replace(operations=[*outcome.operations, *files])
         return {**result_of(self._module, outcome, self._here), "snapshots": self._snapshots.names()}
 
-    def _converge(
-        self, desired: RuleSet, snapshots: int | None, sysctls: Collection[str] | None = None
-    ) -> Outcome:
+    def _converge(self, desired: RuleSet, snapshots: int | None, sysctls: Collection[str] | None = None) -> Outcome:
         self._refuse_beside_kube_proxy()
         # Asked before, as the run itself keeps the record.
         record = self._here.record_virtual_servers(desired.virtual_servers, check=True)
