@@ -126,7 +126,8 @@ class Scene:
         return found if lock_is_free() else [*found, f"{LOCK} is held"]
 
     def close(self) -> None:
-        """Deletes what lies outside the namespace."""
+        """Deletes what lies outside the namespace; what settings were before is noted there too."""
+        run("sysctls", {"state": "absent", "directory": str(self.drop_ins)})
         shutil.rmtree(FOLDER, ignore_errors=True)
         LOCK.unlink(missing_ok=True)
 
