@@ -145,7 +145,11 @@ class Scene:
         return [] if name in OWN_TABLES else call("nft", "-a", "list", "table", *name.split()).splitlines()
 
     def _settings(self) -> list[str]:
-        lines = [f"{name} = {sysctl_file(name).read_text().strip()}" for name in sorted(self.sysctls)]
+        # This machine's kernel has no such file: nothing can be loaded.
+        modules = Path("/proc/modules")
+        loaded = {line.split()[0] for line in modules.read_text().splitlines()} if modules.exists() else set()
+        lines = [f"module {name}" for name in self.modules if name in loaded]
+        lines += [f"{name} = {sysctl_file(name).read_text().strip()}" for name in sorted(self.sysctls)]
         return lines + (call("ipvsadm", "-L", "--timeout").splitlines() if self.node.has_ipvs else [])
 
     def _files(self) -> list[str]:
