@@ -12,6 +12,7 @@ import os
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..kernel import files
 from ..plan.operation import Operation, Ownership
 from ..rules import modes, names
 from ..rules.ipvs_sets import OWN_SETS
@@ -82,6 +83,7 @@ def converge_rule_set(
     originals = access.sysctl_originals(RULE_SET)
 
     def keep(before: RuleSet) -> None:
+        files.ensure_writable(default_path(access))
         if options.snapshots is not None:
             Snapshots(access.folder, options.snapshots).take(before)
         # Whatever is made from here on is known as ours, even if this run is killed half-way.
