@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from tempfile import TemporaryDirectory
 
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
@@ -75,12 +76,13 @@ def a_change_of_mode_takes_them_away(netns: str) -> None:
         ("iptables", "1.30", frozenset[str]()),
         ("iptables", "1.36", ACCOUNTING_OBJECTS),
     ):
-        access = NodeAccess(netns, state_folder="/nonexistent")
         configuration = parse_configuration(
             {"mode": mode, "version": version, "conntrack_max_per_core": 0, "conntrack_min": 0}
         )
-        desired = compile_rule_set(ServiceData(()), parse_node({"name": "node-a"}), configuration, access)
-        outcome = converge_rule_set(access, desired, configuration, Options(), check=False)
+        with TemporaryDirectory() as folder:
+            access = NodeAccess(netns, state_folder=folder)
+            desired = compile_rule_set(ServiceData(()), parse_node({"name": "node-a"}), configuration, access)
+            outcome = converge_rule_set(access, desired, configuration, Options(), check=False)
         assert outcome.changed
         assert access.accounting.read() == wanted
 

@@ -203,7 +203,9 @@ def full_disk(crossing: Crossing) -> None:
 def read_only_disk(crossing: Crossing) -> None:
     with _mounted(FOLDER, keep=True):
         _mount(FOLDER, MS_REMOUNT | MS_RDONLY)
-        crossing.fails(f"^cannot (write|link) {FOLDER}/.*: Read-only file system$", lambda: None)
+        crossing.fails(
+            f"^cannot write {FOLDER}/.*: it is on a read-only file system: mount that read-write$", lambda: None
+        )
         _mount(FOLDER, MS_REMOUNT)
         crossing.works()
 
