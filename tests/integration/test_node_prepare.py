@@ -60,7 +60,7 @@ def test_a_missing_package_is_named(guest: Node, ansible_env: Mapping[str, str],
 
 @pytest.mark.skipif(os.geteuid() != 0 or available(), reason="needs root, and a kernel without IPVS")
 @pytest.mark.parametrize(
-    "choice, shown", [("fail", "cannot run IPVS mode: it lacks ip_vs"), ("iptables", "mode = iptables")]
+    "choice, shown", [("fail", "cannot run IPVS mode: it lacks ip_vs"), ("iptables", "KUBE-EXTERNAL-SERVICES")]
 )
 def test_a_kernel_without_ipvs(ansible_env: Mapping[str, str], tmp_path: Path, choice: str, shown: str) -> None:
     # Only looks: this is the machine on which the tests run.

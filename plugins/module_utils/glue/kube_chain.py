@@ -214,7 +214,7 @@ class TablesOf(Chains):
         self._names = sorted({table for table, _chain in chains.named})
 
     def read(self, desired: RuleSet) -> None:
-        self._live = kernel_iptables.read(self._runner, self._backend, self._family, self._names)
+        self.live_tables = kernel_iptables.read(self._runner, self._backend, self._family, self._names)
 
 
 def _kind(backend: Backend) -> str:
