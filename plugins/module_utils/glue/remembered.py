@@ -17,7 +17,7 @@ from ..kernel import files
 from ..kernel.command import KernelError
 from ..kernel.lock import exclusive
 from ..model.errors import InputError
-from ..plan.node import plan_drop_in
+from . import own_file
 from .drop_in import diff
 from .node import LOCK, LOCK_TIMEOUT, STATE_FOLDER
 
@@ -59,31 +59,25 @@ def work(function: Callable[[Call], dict[str, Any]], call: Call, module: str) ->
 
 def read(folder: str) -> list[Remembered]:
     """The calls that a node remembers, in no particular order. Raises KernelError."""
-    try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(".json") and not name.startswith("."))
-    except FileNotFoundError:
-        return []
+    names = [name for name in files.listed(folder) if name.endswith(".json") and not name.startswith(".")]
     return [_parse(os.path.join(folder, name)) for name in names]
 
 
 def _note(result: dict[str, Any], call: Call, path: str, text: str | None) -> dict[str, Any]:
     """The result with what became of the file; writes or removes it but in check mode."""
-    before = files.read_text(path)
     # Where the action plugin has to send the service data first, nothing has been done yet.
-    if before == text or result.get("service_data_missing"):
+    if result.get("service_data_missing"):
         return result
-    if not call.check_mode:
-        if text is None:
-            files.remove(path)
-        else:
-            files.write_text(path, text, mode=0o600)
-    [operation] = plan_drop_in(path, before, text)
+    before = files.read_text(path)
+    operations = own_file.converge(path, text, call.check_mode)
+    if not operations:
+        return result
     counts = Counter(result.get("counts", {}))
-    counts[f"{operation.verb} {operation.kind}"] += 1
+    counts.update(f"{operation.verb} {operation.kind}" for operation in operations)
     noted = {
         **result,
         "changed": True,
-        "operations": [*result.get("operations", []), operation.report()],
+        "operations": [*result.get("operations", []), *(operation.report() for operation in operations)],
         "counts": dict(sorted(counts.items())),
     }
     if call.diff:

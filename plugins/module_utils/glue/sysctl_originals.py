@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..kernel import files
 from ..kernel.command import KernelError
+from . import own_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,9 +29,8 @@ class SysctlOriginals:
     def __init__(self, path: str, user: str) -> None:
         self._path = path
         self._user = user
-        self._text = files.read_text(path) or ""
         try:
-            found = json.loads(self._text or "{}")
+            found = json.loads(files.read_text(path) or "{}")
             self._values: dict[str, str] = dict(found.get("before", {}))
             self._wanted: dict[str, list[str]] = {name: list(names) for name, names in found.get("wanted", {}).items()}
         except (ValueError, AttributeError, TypeError) as error:
@@ -59,12 +59,6 @@ class SysctlOriginals:
 
     def _write(self) -> None:
         wanted = {user: names for user, names in self._wanted.items() if names}
-        content = {"before": self._values, "wanted": wanted} if wanted else {}
-        text = json.dumps(content, indent=2, sort_keys=True) + "\n" if content else ""
-        if text == self._text:
-            return
-        if text:
-            files.write_text(self._path, text, mode=0o600)
-        else:
-            files.remove(self._path)
-        self._text = text
+        content = {"before": self._values, "wanted": wanted}
+        text = json.dumps(content, indent=2, sort_keys=True) + "\n" if wanted else None
+        own_file.converge(self._path, text, check=False)
