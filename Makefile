@@ -20,6 +20,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 KERNEL := .cache/stock-kernel
+SITE := .cache/docs
 LINK := .cache/collections/ansible_collections/kubenode/proxy
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -33,7 +34,7 @@ sanity = scripts/ansible-test sanity --color no $(1) >.cache/sanity.log 2>&1 || 
   { grep -E "^(ERROR|FATAL):" .cache/sanity.log || tail -n 50 .cache/sanity.log; exit 1; }
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help setup packages stock-kernel lint sanity unit conformance conformances audit audits leftover leftovers integration demo bench test clean
+.PHONY: help setup packages stock-kernel lint sanity docs unit conformance conformances audit audits leftover leftovers integration demo bench test clean
 
 help: ## List the targets
 	@echo 'make setup, then any of:'
@@ -63,7 +64,7 @@ $(LINK):
 	@mkdir -p $(@D)
 	@ln -sfn ../../../.. $@
 
-lint: packages $(STAMP) $(LINK) ## Style and types: ruff, mypy, shellcheck, ansible-lint
+lint: packages $(STAMP) $(LINK) ## Style and types: ruff, mypy, shellcheck, ansible-lint, antsibull
 	$(call heading,lint)
 	@ruff check
 	@ruff format --check --quiet || { ruff format --check; exit 1; }
@@ -71,6 +72,7 @@ lint: packages $(STAMP) $(LINK) ## Style and types: ruff, mypy, shellcheck, ansi
 	@shellcheck .ci/run scripts/install-apt scripts/stock-kernel scripts/ansible-test tests/lab/guest/*
 	@ansible-lint --offline
 	@antsibull-changelog lint
+	@antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
 
 sanity: packages $(STAMP) ## Ansible's own tests of collections, and imports with the oldest Python of a target
 	$(call heading,sanity)
@@ -78,6 +80,16 @@ sanity: packages $(STAMP) ## Ansible's own tests of collections, and imports wit
 	@if python$(OLDEST) -V >/dev/null 2>&1 || compgen -G "$$HOME/.pyenv/versions/$(OLDEST).*" >/dev/null; then \
 	  $(call sanity,--test compile --test import --python $(OLDEST)); \
 	  else echo 'skipped: there is no Python $(OLDEST)'; fi
+
+docs: $(STAMP) $(LINK) ## Build the site of the documentation in .cache/docs/html
+	$(call heading,docs)
+	@rm -rf $(SITE)
+	@mkdir -p $(SITE)/source/collection
+	@chmod og-w $(SITE)/source/collection
+	@cp -r docs/docsite/index.md docs/guides $(SITE)/source
+	@antsibull-docs collection --fail-on-error --use-current --squash-hierarchy --dest-dir $(SITE)/source/collection kubenode.proxy
+	@sphinx-build -q -W --keep-going -c docs/docsite $(SITE)/source $(SITE)/html
+	@echo 'docs: $(SITE)/html/index.html'
 
 unit: $(STAMP) $(LINK) ## Tests without root or a kernel
 	$(call heading,unit tests)
@@ -124,7 +136,7 @@ bench: packages $(STAMP) $(LINK) ## Measure on real kernels, beside the raw tool
 	@python -m tests.bench $(SIZES)
 	@python -m tests.bench.fleet
 
-test: lint sanity unit conformances audits leftovers integration ## All checks, as in CI
+test: lint sanity docs unit conformances audits leftovers integration ## All checks, as in CI
 
 clean: ## Remove what the targets made, .venv included
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis collections tests/output *.tar.gz
