@@ -36,7 +36,8 @@ PROGRAMS = ("ip", "ipset", "ipvsadm", "modprobe", "nft")
 VARIANTS = ("", "-save", "-restore", "-nft", "-nft-save", "-nft-restore", "-legacy", "-legacy-save", "-legacy-restore")
 CLONE_NEWNS, MS_PRIVATE_ALL, MS_REMOUNT, MS_RDONLY = 0x00020000, 1 << 18 | 1 << 14, 32, 1
 PR_CAPBSET_DROP, NET_ADMIN = 24, 12
-DISK = 64 * 4096
+PAGE = 4096
+DISK = 64 * PAGE
 Hook = Callable[[], object]
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -66,7 +67,11 @@ class Crossing:
     def fails(self, message: str, before: Hook, **more: Any) -> None:
         """A run fails with a message that matches, and changes nothing."""
         self._fail(message, before, more)
-        self.problems += self.scene.problems(self._own[0], self._foreign)
+        self.problems += self.unchanged()
+
+    def unchanged(self) -> list[str]:
+        """How the node differs from what it was in the beginning."""
+        return self.scene.problems(self._own[0], self._foreign)
 
     def fails_half_way(self, message: str, before: Hook) -> None:
         """A run fails with a message that matches; what it did stays, and nothing foreign is lost."""
@@ -189,15 +194,36 @@ def half_written(crossing: Crossing) -> None:
 
 
 def full_disk(crossing: Crossing) -> None:
-    """Where the node keeps its files."""
+    """Where the node keeps its files: whatever room there is, a run has enough of it, or changes nothing."""
+    message = re.compile(f"cannot (write {FOLDER}/|link ).*: No space left on device")
     with _mounted(FOLDER, keep=True):
-        filler = FOLDER / "filler"
-        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(4096))
-        crossing.fails(f"^cannot write {FOLDER}/.*: No space left on device$", lambda: None)
+        for snapshots in (3, 0):
+            crossing.aim(1)
+            room = 0
+            while not _has_room(crossing, room, snapshots, message):
+                room += 2 * PAGE
+            if not room:
+                crossing.problems.append("did not fail on a full disk")
+            crossing.is_at(1)
+            crossing.works(cluster=0)
+
+
+def _has_room(crossing: Crossing, room: int, snapshots: int, message: re.Pattern[str]) -> bool:
+    """Whether a run succeeds with so many bytes left; if not, everything is as it was."""
+    filler = FOLDER / "filler"
+    with filler.open("wb", buffering=0) as file:
+        status = os.statvfs(FOLDER)
+        os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - room)
+    try:
+        crossing.scene.converge(snapshots=snapshots)
+    except ModuleError as error:
+        if not message.fullmatch(str(error)):
+            crossing.problems.append(str(error))
+        crossing.problems += crossing.unchanged()
+        return False
+    finally:
         filler.unlink()
-        crossing.works()
+    return True
 
 
 def read_only_disk(crossing: Crossing) -> None:

@@ -8,10 +8,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 from ..kernel import files
-from ..plan.operation import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..plan.operation import Operation
 
 
 def options(directory: str, file: str) -> dict[str, Any]:
@@ -37,18 +42,16 @@ def problem_of(params: dict[str, Any]) -> list[str]:
     return []
 
 
-def verify(operations: list[Operation]) -> None:
-    """Raises KernelError where a file could not be written."""
-    for operation in operations:
-        if operation.kind == "file":
-            path, _text = operation.payload
-            files.ensure_writable(path)
+@contextlib.contextmanager
+def applied_after(operations: list[Operation]) -> Iterator[None]:
+    """Writes and removes the files among ``operations`` after a ``with`` block, and has space for them before it.
 
-
-def apply(operations: list[Operation]) -> None:
-    """Writes and removes files. Raises KernelError."""
-    for operation in operations:
-        path, text = operation.payload
+    Raises KernelError, before the block where a file could not be written.
+    """
+    texts: dict[str, str | None] = dict(operation.payload for operation in operations if operation.kind == "file")
+    with files.reserved(texts):
+        yield
+    for path, text in texts.items():
         if text is None:
             files.remove(path)
         else:

@@ -132,13 +132,13 @@ class Modules:
         return operations
 
     def verify(self, operations: list[Operation]) -> None:
-        drop_in.verify(operations)
+        pass
 
     def apply(self, operations: list[Operation]) -> None:
         names = [operation.payload for operation in operations if operation.kind == "kernel module"]
-        if names:
-            kernel_modules.load(self._runner, names)
-        drop_in.apply([operation for operation in operations if operation.kind == "file"])
+        with drop_in.applied_after(operations):
+            if names:
+                kernel_modules.load(self._runner, names)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto

@@ -27,13 +27,13 @@ from ..kernel.nftables import NftablesSocket
 from ..rules.facts import NodeFacts
 from ..rules.names import DEVICE
 from ..state import ipvs as state_ipvs
-from . import own_file, subsystems
+from . import subsystems
 from .sysctl_originals import SysctlOriginals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from ..plan.operation import Operation, Ownership
+    from ..plan.operation import Ownership
     from ..state.ipvs import VirtualServerKey
     from ..state.rule_set import RuleSet
     from .subsystems import Subsystem
@@ -156,10 +156,10 @@ class NodeAccess:
         """Virtual servers that earlier runs made here: they have no names, so this file is what makes them ours."""
         return frozenset(state_ipvs.parse(files.read_text(self._record) or ""))
 
-    def record_virtual_servers(self, keys: Iterable[VirtualServerKey], check: bool = False) -> list[Operation]:
-        """Writes that file if it differs; what that changes. Raises KernelError."""
+    def record_of(self, keys: Iterable[VirtualServerKey]) -> dict[str, str | None]:
+        """What that file should say: its text by its path, None for no file."""
         bare = {key: state_ipvs.VirtualServer("rr", (), 0, 0, {}) for key in keys}
-        return own_file.converge(self._record, state_ipvs.render(bare) or None, check)
+        return {self._record: state_ipvs.render(bare) or None}
 
     def sysctl_originals(self, user: str) -> SysctlOriginals:
         """What the settings were before ``user`` changed them: rule sets, or a drop-in file. Raises KernelError."""

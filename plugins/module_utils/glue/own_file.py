@@ -14,6 +14,9 @@ from ..kernel import files
 from ..plan.node import plan_drop_in
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
     from ..plan.operation import Operation
 
 
@@ -26,3 +29,13 @@ def converge(path: str, text: str | None, check: bool) -> list[Operation]:
         else:
             files.write_text(path, text, mode=0o600)
     return operations
+
+
+def converge_all(texts: Mapping[str, str | None], check: bool) -> list[Operation]:
+    """The same for texts by path. Raises KernelError."""
+    return [operation for path, text in sorted(texts.items()) for operation in converge(path, text, check)]
+
+
+def reserved(texts: Mapping[str, str | None]) -> AbstractContextManager[None]:
+    """Holds the disk space of what ``converge_all`` will write. Raises KernelError where that cannot be written."""
+    return files.reserved({path: text for path, text in texts.items() if converge(path, text, check=True)})

@@ -50,11 +50,14 @@ def work(function: Callable[[Call], dict[str, Any]], call: Call, module: str) ->
     if params.get("netns") or not (state in FORGOTTEN or (params["remember"] and state in KEPT)):
         return function(call)
     path = os.path.join(FOLDER, _file_name(module, params))
+    text = _text(module, params)
     if call.check_mode:
-        return _note(function(call), call, path, _text(module, params))
+        return _note(function(call), call, path, text)
     # The node's program holds the lock while it reads and repeats: it sees all of this, or nothing.
     with exclusive(LOCK, params.get("lock_timeout", LOCK_TIMEOUT)):
-        return _note(function(call), call, path, _text(module, params))
+        with own_file.reserved({path: text}):
+            result = function(call)
+        return _note(result, call, path, text)
 
 
 def read(folder: str) -> list[Remembered]:

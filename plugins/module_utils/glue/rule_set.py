@@ -8,20 +8,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..kernel import files
-from ..plan.operation import Operation, Ownership
+from ..plan.operation import Ownership
 from ..rules import modes, names
 from ..rules.ipvs_sets import OWN_SETS
-from ..state import rule_set as state
 from . import own_file
 from .converge import Outcome, converge
 from .leftovers import Leftovers
 from .node import RULE_SET
-from .snapshots import FILES, Snapshots
+from .snapshots import Snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -51,13 +51,16 @@ class Options(NamedTuple):
 
     ``only_owner``: every virtual server of the node counts as ours. ``drain``: protocols whose real servers are
     drained. ``snapshots``: how many snapshots of earlier states the node keeps; None takes none, and keeps all.
-    ``sysctls``: names of the settings that count as wanted from now on; None: all of the rule set.
+    ``sysctls``: names of the settings that count as wanted from now on; None: all of the rule set. ``texts`` by path
+    are the files that the caller brings up to date afterwards, None for no file: where they cannot be written, nothing
+    is changed.
     """
 
     only_owner: bool = False
     drain: Collection[str] = ("tcp",)
     snapshots: int | None = None
     sysctls: Collection[str] | None = None
+    texts: Mapping[str, str | None] = {}
 
 
 def compile_rule_set(data: ServiceData, node: Node, configuration: ProxyConfiguration, access: NodeAccess) -> RuleSet:
@@ -82,17 +85,25 @@ def converge_rule_set(
         return converge(leftovers.subsystems, desired, check=True)
     originals = access.sysctl_originals(RULE_SET)
 
-    def keep(before: RuleSet) -> None:
-        files.ensure_writable(default_path(access))
-        if options.snapshots is not None:
-            Snapshots(access.folder, options.snapshots).take(before)
-        # Whatever is made from here on is known as ours, even if this run is killed half-way.
-        access.record_virtual_servers(recorded | set(desired.virtual_servers))
-        originals.note(before.sysctls, desired.sysctls)
+    with contextlib.ExitStack() as held:
 
-    outcome = converge(leftovers.subsystems, desired, check=False, before_write=keep)
-    access.record_virtual_servers(desired.virtual_servers)
-    originals.settle(desired.sysctls if options.sysctls is None else options.sysctls)
+        def keep(before: RuleSet) -> None:
+            # Whatever is made from here on is known as ours, even if this run is killed half-way.
+            records = {
+                **access.record_of(recorded | set(desired.virtual_servers)),
+                **originals.noted(before.sysctls, desired.sysctls),
+            }
+            # They are written again in the end, and are no larger then.
+            held.enter_context(files.reserved(records))
+            held.enter_context(own_file.reserved(options.texts))
+            with own_file.reserved(records):
+                if options.snapshots is not None:
+                    Snapshots(access.folder, options.snapshots).take(before)
+            own_file.converge_all(records, check=False)
+
+        outcome = converge(leftovers.subsystems, desired, check=False, before_write=keep)
+    settled = originals.settled(desired.sysctls if options.sysctls is None else options.sysctls)
+    own_file.converge_all({**access.record_of(desired.virtual_servers), **settled}, check=False)
     return outcome
 
 
@@ -108,10 +119,10 @@ def converge_recorded(
         return converge(subsystems, desired, check=True)
 
     def record_both(_before: RuleSet) -> None:
-        access.record_virtual_servers(recorded | set(desired.virtual_servers))
+        own_file.converge_all(access.record_of(recorded | set(desired.virtual_servers)), check=False)
 
     outcome = converge(subsystems, desired, check=False, before_write=record_both)
-    access.record_virtual_servers(desired.virtual_servers)
+    own_file.converge_all(access.record_of(desired.virtual_servers), check=False)
     return outcome
 
 
@@ -159,20 +170,6 @@ def _watches(desired: RuleSet) -> bool:
     """Whether kube-proxy watches these tables with its canaries, as it does in iptables mode only."""
     table, chain = names.IPTABLES_MODE_CHAIN
     return any(chain in tables.get(table, {}) for tables in desired.tables.values())
-
-
-def write_rule_set(path: str, rule_set: RuleSet, check: bool) -> list[Operation]:
-    """Writes the compiled rule set if it differs; what that changes. Raises KernelError."""
-    return own_file.converge(path, state.render(rule_set), check)
-
-
-def remove_files(access: NodeAccess, path: str, check: bool) -> list[Operation]:
-    """Removes the files of a node that holds no rule set any more; what that changes. Snapshots stay.
-
-    Raises KernelError.
-    """
-    paths = {path, *(os.path.join(access.folder, name) for name in FILES)}
-    return [operation for one in sorted(paths) for operation in own_file.converge(one, None, check)]
 
 
 def default_path(access: NodeAccess) -> str:

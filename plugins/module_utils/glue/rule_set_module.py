@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..kernel import processes
@@ -15,8 +16,9 @@ from ..kernel.command import KernelError
 from ..model.configuration import parse_configuration, parse_node
 from ..model.errors import InputError
 from ..rules.names import PROCESS
+from ..state import rule_set as state
 from ..state.rule_set import RuleSet
-from . import service_data
+from . import own_file, service_data
 from .converge import Outcome
 from .module import BACKEND, NETNS, REMEMBER, access, result_of
 from .rule_set import (
@@ -24,16 +26,13 @@ from .rule_set import (
     compile_rule_set,
     converge_rule_set,
     default_path,
-    remove_files,
-    write_rule_set,
 )
-from .snapshots import Snapshots
+from .snapshots import FILES, Snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from ..model.node import Node, ProxyConfiguration
-    from ..plan.operation import Operation
     from .module import Call
     from .node import NodeAccess
 
@@ -106,34 +105,43 @@ class _Run:
         if found is None:
             return {"changed": False, "service_data_missing": True}
         desired = compile_rule_set(found.data, node, self._configuration, self._here)
+        texts = {self._path: state.render(desired), found.path: found.text}
         outcome = NOTHING_DONE
         if self._params["state"] == "converged":
-            outcome = self._converge(desired, self._params["snapshots"])
-        # Last, so that the files say what the node was brought to, and a run that fails leaves them.
-        files = [*write_rule_set(self._path, desired, self._check), *found.keep(self._check)]
-        return {**self._result(outcome, files), "rule_set": self._path, "service_ports": len(found.data.service_ports)}
+            outcome = self._converge(desired, texts, self._params["snapshots"])
+        return {**self._finish(outcome, texts), "rule_set": self._path, "service_ports": len(found.data.service_ports)}
 
     def remove(self) -> dict[str, Any]:
         """Removes all that is kube-proxy's or the collection's, and the files that speak of it."""
-        outcome = self._converge(RuleSet.empty(), self._params["snapshots"])
-        return {**self._result(outcome, remove_files(self._here, self._path, self._check)), "rule_set": None}
+        texts = dict.fromkeys([self._path, *(os.path.join(self._here.folder, file) for file in FILES)])
+        outcome = self._converge(RuleSet.empty(), texts, self._params["snapshots"])
+        return {**self._finish(outcome, texts), "rule_set": None}
 
     def restore(self) -> dict[str, Any]:
         """Brings back what the node was before an earlier run."""
         snapshot = self._snapshots.load(self._params["snapshot"])
+        texts = self._snapshots.texts(snapshot)
         # No snapshot of this: a second run would take it for the state to restore.
-        outcome = self._converge(snapshot.rule_set, None, snapshot.sysctls)
-        return {**self._result(outcome, self._snapshots.put_back(snapshot, self._check)), "restored": snapshot.name}
+        outcome = self._converge(snapshot.rule_set, texts, None, snapshot.sysctls)
+        return {**self._finish(outcome, texts), "restored": snapshot.name}
 
-    def _result(self, outcome: Outcome, files: list[Operation]) -> dict[str, Any]:
+    def _finish(self, outcome: Outcome, texts: Mapping[str, str | None]) -> dict[str, Any]:
+        """Writes the node's files last: they say what it was brought to, and a run that fails leaves them."""
+        files = own_file.converge_all(texts, self._check)
         outcome = outcome._replace(operations=[*outcome.operations, *files])
         return {**result_of(self._module, outcome, self._here), "snapshots": self._snapshots.names()}
 
-    def _converge(self, desired: RuleSet, snapshots: int | None, sysctls: Collection[str] | None = None) -> Outcome:
+    def _converge(
+        self,
+        desired: RuleSet,
+        texts: Mapping[str, str | None],
+        snapshots: int | None,
+        sysctls: Collection[str] | None = None,
+    ) -> Outcome:
         self._refuse_beside_kube_proxy()
         # Asked before, as the run itself keeps the record.
-        record = self._here.record_virtual_servers(desired.virtual_servers, check=True)
-        options = Options(self._params["only_owner"], self._params["drain"], snapshots, sysctls)
+        record = own_file.converge_all(self._here.record_of(desired.virtual_servers), check=True)
+        options = Options(self._params["only_owner"], self._params["drain"], snapshots, sysctls, texts)
         outcome = converge_rule_set(self._here, desired, self._configuration, options, self._check)
         return outcome._replace(operations=[*outcome.operations, *record])
 

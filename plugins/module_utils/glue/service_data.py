@@ -16,8 +16,6 @@ from ..kernel import files
 from ..kernel.command import KernelError
 from ..model import canonical
 from ..model.service import ServiceData
-from ..plan.operation import Operation
-from . import own_file
 
 
 class NodeServiceData(NamedTuple):
@@ -26,10 +24,6 @@ class NodeServiceData(NamedTuple):
     data: ServiceData
     text: str
     path: str
-
-    def keep(self, check: bool) -> list[Operation]:
-        """Puts the file in place, for the runs to come; what that changes. Raises KernelError."""
-        return own_file.converge(self.path, self.text, check)
 
 
 def path_in(folder: str) -> str:

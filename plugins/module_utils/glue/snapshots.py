@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..kernel import files
 from ..kernel.command import KernelError
 from ..state import rule_set as state
-from . import own_file
 from .compiled import read_compiled
 from .node import RULE_SET
 
 if TYPE_CHECKING:
-    from ..plan.operation import Operation
     from ..state.rule_set import RuleSet
 
 STATE = "state"
@@ -75,14 +73,9 @@ class Snapshots:
         wanted = read_compiled(compiled).sysctls if os.path.exists(compiled) else {}
         return Snapshot(chosen, read_compiled(self._path(chosen, STATE)), frozenset(wanted))
 
-    def put_back(self, snapshot: Snapshot, check: bool) -> list[Operation]:
-        """Brings back the node's files; what that changes. Raises KernelError."""
-        texts = {file: files.read_text(self._path(snapshot.name, file)) for file in FILES}
-        return [
-            operation
-            for file, text in texts.items()
-            for operation in own_file.converge(os.path.join(self._files, file), text, check)
-        ]
+    def texts(self, snapshot: Snapshot) -> dict[str, str | None]:
+        """What the node's files said, by their paths; None for no file. Raises KernelError."""
+        return {os.path.join(self._files, file): files.read_text(self._path(snapshot.name, file)) for file in FILES}
 
     def _path(self, *parts: str) -> str:
         return os.path.join(self._folder, *parts)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from ..kernel import files
 from ..kernel.command import KernelError
-from . import own_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,24 +40,23 @@ class SysctlOriginals:
         everybody_s = set(wanted).union(*(names for user, names in self._wanted.items() if user != self._user))
         return {name: value for name, value in self._values.items() if name not in everybody_s}
 
-    def note(self, live: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-        """Keeps the values of settings that are about to change for the first time. Raises KernelError."""
+    def noted(self, live: Mapping[str, str], wanted: Mapping[str, str]) -> dict[str, str | None]:
+        """The file, text by path, with the values of settings that are about to change for the first time."""
         for name, value in wanted.items():
             if live.get(name, value) != value:
                 self._values.setdefault(name, live[name])
         self._wanted[self._user] = sorted({*wanted, *self._wanted.get(self._user, ())})
-        self._write()
+        return self._file()
 
-    def settle(self, wanted: Iterable[str]) -> None:
-        """Keeps what this user wants, and drops the values that were restored. Raises KernelError."""
+    def settled(self, wanted: Iterable[str]) -> dict[str, str | None]:
+        """The file, None where it holds nothing, with what this user wants, and without values that were restored."""
         wanted = sorted(wanted)
         for name in self.to_restore(wanted):
             del self._values[name]
         self._wanted[self._user] = wanted
-        self._write()
+        return self._file()
 
-    def _write(self) -> None:
+    def _file(self) -> dict[str, str | None]:
         wanted = {user: names for user, names in self._wanted.items() if names}
         content = {"before": self._values, "wanted": wanted}
-        text = json.dumps(content, indent=2, sort_keys=True) + "\n" if wanted else None
-        own_file.converge(self._path, text, check=False)
+        return {self._path: json.dumps(content, indent=2, sort_keys=True) + "\n" if wanted else None}

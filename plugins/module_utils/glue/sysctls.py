@@ -17,7 +17,7 @@ from ..model.errors import Problems
 from ..plan.node import plan_drop_in
 from ..state.node import parse_sysctls, render_sysctl_file, render_sysctls, sysctl_path
 from ..state.rule_set import RuleSet
-from . import drop_in
+from . import drop_in, own_file
 from .converge import converge
 from .module import NETNS, REMEMBER, access, result_of
 from .subsystems import Sysctls
@@ -53,11 +53,11 @@ def work(module: Call) -> dict[str, Any]:
 
     def note(before: RuleSet) -> None:
         if originals:
-            originals.note(before.sysctls, settings)
+            own_file.converge_all(originals.noted(before.sysctls, settings), check=False)
 
     outcome = converge({"sysctls": subsystem}, desired, module.check_mode, note)
     if originals and not module.check_mode:
-        originals.settle(settings)
+        own_file.converge_all(originals.settled(settings), check=False)
     result = {**result_of(module, outcome, node), "missing": subsystem.missing(settings), "drop_in": path}
     if module.diff:
         live = outcome.before.sysctls
@@ -140,8 +140,7 @@ class Settings(Sysctls):
 
     def verify(self, operations: list[Operation]) -> None:
         kernel_sysctl.verify(operation.name for operation in operations if operation.kind == "sysctl")
-        drop_in.verify(operations)
 
     def apply(self, operations: list[Operation]) -> None:
-        kernel_sysctl.apply(operation for operation in operations if operation.kind == "sysctl")
-        drop_in.apply([operation for operation in operations if operation.kind == "file"])
+        with drop_in.applied_after(operations):
+            kernel_sysctl.apply(operation for operation in operations if operation.kind == "sysctl")

@@ -9,15 +9,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
+import tempfile
 from typing import TYPE_CHECKING
 
 from .command import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 # How the name of a file ends that is being written.
 UNFINISHED = ".kubenode-proxy"
@@ -45,19 +47,24 @@ def write_text(path: str, text: str, mode: int = 0o644) -> None:
         with _only_writer(folder):
             _write_and_rename(path, text, mode)
     except OSError as error:
-        raise KernelError(f"cannot write {path}: {error.strerror or error}") from error
+        raise KernelError(f"cannot write {path}: {_reason(error)}") from error
 
 
-def ensure_writable(path: str) -> None:
-    """Raises KernelError where a file cannot be written at all: read-only, or not permitted. Writes nothing."""
-    folder = os.path.dirname(path)
-    while not os.path.exists(folder) and folder != os.path.dirname(folder):
-        folder = os.path.dirname(folder)
-    if os.access(folder, os.W_OK):
-        return
-    read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
-    reason = "it is on a read-only file system: mount that read-write" if read_only else "permission denied"
-    raise KernelError(f"cannot write {path}: {reason}")
+@contextlib.contextmanager
+def reserved(texts: Mapping[str, str | None]) -> Iterator[None]:
+    """Holds the disk space of files that are to be written after a ``with`` block: texts by path, None for no file.
+
+    Raises KernelError before the block where one could not be written: no space, read-only, or not permitted.
+    """
+    with contextlib.ExitStack() as held:
+        for path, text in texts.items():
+            try:
+                # Without a name, so that its space comes back however this process ends.
+                file = held.enter_context(tempfile.TemporaryFile(dir=_existing_folder(path)))
+                _occupy(file.fileno(), len((text or "").encode()))
+            except OSError as error:
+                raise KernelError(f"cannot write {path}: {_reason(error)}") from error
+        yield
 
 
 def remove(path: str) -> None:
@@ -99,6 +106,29 @@ def remove_folder(path: str) -> None:
         pass
     except OSError as error:
         raise KernelError(f"cannot remove {path}: {error.strerror or error}") from error
+
+
+def _existing_folder(path: str) -> str:
+    folder = os.path.dirname(path)
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _occupy(handle: int, size: int) -> None:
+    try:
+        if size:
+            os.posix_fallocate(handle, 0, size)
+    except OSError as error:
+        # A file system that cannot promise space tells when it is written to.
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EROFS:
+        return "it is on a read-only file system: mount that read-write"
+    return error.strerror or str(error)
 
 
 @contextlib.contextmanager

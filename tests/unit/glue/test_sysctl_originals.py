@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue import own_file
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.sysctl_originals import SysctlOriginals
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError
 
@@ -20,8 +21,8 @@ def change(path: str, user: str, live: dict[str, str], wanted: dict[str, str]) -
     """A run of a user; the values that it restores."""
     originals = SysctlOriginals(path, user)
     restored = originals.to_restore(wanted)
-    originals.note(live, wanted)
-    originals.settle(wanted)
+    own_file.converge_all(originals.noted(live, wanted), check=False)
+    own_file.converge_all(originals.settled(wanted), check=False)
     return restored
 
 
@@ -41,7 +42,8 @@ def test_it_stays_as_long_as_anybody_wants_it(path: str) -> None:
 
 def test_a_run_that_is_killed_wants_what_it_has_begun_to_write(path: str) -> None:
     change(path, "a", {"x": "0"}, {"x": "1"})
-    SysctlOriginals(path, "b").note({"x": "1", "y": "2"}, {"x": "1", "y": "3"})
+    begun = SysctlOriginals(path, "b").noted({"x": "1", "y": "2"}, {"x": "1", "y": "3"})
+    own_file.converge_all(begun, check=False)
     assert change(path, "a", {"x": "1"}, {}) == {}
     assert change(path, "b", {"x": "1", "y": "3"}, {}) == {"x": "0", "y": "2"}
 

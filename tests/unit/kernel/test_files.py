@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -94,13 +95,45 @@ def test_writers_of_a_folder_come_one_after_the_other(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_whether_a_file_can_be_written_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_space_of_files_is_held_without_a_trace(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "file"
-    files.ensure_writable(str(path))
+    with files.reserved({str(path): "x" * 100_000, str(tmp_path / "gone"): None}):
+        assert not list(tmp_path.iterdir())
+        shown = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+        held = [link.stat() for link in shown if str(tmp_path) in os.path.realpath(link)]
+        assert sorted(status.st_size for status in held) == [0, 100_000]
+        assert sum(status.st_blocks * 512 for status in held) >= 100_000
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(KernelError, match=rf"^cannot write {path}: permission denied$"):
-        files.ensure_writable(str(path))
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.ENOSPC, "No space left on device"),
+        (errno.EROFS, "it is on a read-only file system: mount that read-write"),
+    ],
+)
+def test_space_that_is_not_there_is_an_error_before_the_block(
+    tmp_path: Path, number: int, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "file"
+    monkeypatch.setattr(os, "posix_fallocate", fail)
+    with pytest.raises(KernelError, match=rf"^cannot write {path}: {reason}$"), files.reserved({str(path): "text"}):
+        pytest.fail("the block ran")
+
+
+def test_a_file_system_that_promises_no_space_tells_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", fail)
+    ran = False
+    with files.reserved({str(tmp_path / "file"): "text"}):
+        ran = True
+    assert ran
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
