@@ -37,7 +37,7 @@ VARIANTS = ("", "-save", "-restore", "-nft", "-nft-save", "-nft-restore", "-lega
 CLONE_NEWNS, MS_PRIVATE_ALL, MS_REMOUNT, MS_RDONLY = 0x00020000, 1 << 18 | 1 << 14, 32, 1
 PR_CAPBSET_DROP, NET_ADMIN = 24, 12
 PAGE = 4096
-DISK = 64 * PAGE
+DISK = 256 * PAGE
 Hook = Callable[[], object]
 LIBC = ctypes.CDLL(None, use_errno=True)
 
