@@ -12,6 +12,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from ..model.errors import InputError
+from ..plan import ipset as plan_ipset
 from ..plan.operation import Ownership
 from ..rules.ipvs_sets import OWN_SETS
 from ..state.ipset import FLAG_OPTIONS, IPSet
@@ -71,8 +72,12 @@ def work(module: Call) -> dict[str, Any]:
     ownership = Ownership(lambda *_: False, lambda *_: False, owned.__contains__, lambda _key: False)
     desired = RuleSet.empty()._replace(sets=sets)
     node = access(module)
-    subsystems = node.subsystems(["sets"], ownership, desired, exact=module.params["members_policy"] == "exact")
-    return result_of(module, converge(subsystems, desired, module.check_mode), node)
+    exact = module.params["members_policy"] == "exact"
+    outcome = converge(node.subsystems(["sets"], ownership, desired, exact=exact), desired, module.check_mode)
+    if module.check_mode:
+        after = plan_ipset.expected(outcome.before.sets, sets, exact)
+        outcome = outcome._replace(after=outcome.after._replace(sets=after))
+    return result_of(module, outcome, node)
 
 
 def desired_sets(params: dict[str, Any]) -> tuple[dict[str, IPSet], frozenset[str]]:

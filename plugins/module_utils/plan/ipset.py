@@ -99,6 +99,13 @@ def plan(
     return operations + _plan_leftovers(actual, desired)
 
 
+def expected(actual: Mapping[str, IPSet], desired: Mapping[str, IPSet], exact: bool) -> dict[str, IPSet]:
+    """What the operations of `plan` lead to."""
+    return {
+        name: _merged(actual[name], wanted, exact) if name in actual else wanted for name, wanted in desired.items()
+    }
+
+
 def _plan_leftovers(actual: Mapping[str, IPSet], desired: Mapping[str, IPSet]) -> list[Operation]:
     """Removes what stands in for a set at hand, unless that is replaced now: then it makes way by itself."""
     if not any(name.startswith(TEMPORARY_PREFIX) for name in actual):
@@ -163,7 +170,9 @@ def _difference(live: IPSet, wanted: IPSet) -> str:
 
 
 def _merged(live: IPSet, wanted: IPSet, exact: bool) -> IPSet:
-    """What takes the place of a set of another definition; live members stay only where the type does."""
+    """What takes the place of a live set; without ``exact`` its members stay where its type does."""
     if exact or not Replacement(live, wanted).swappable:
         return wanted
-    return wanted._replace(members={**live.members, **wanted.members})
+    taken = {_place(wanted, entry) for entry in wanted.members}
+    kept = {entry: options for entry, options in live.members.items() if _place(live, entry) not in taken}
+    return wanted._replace(members={**kept, **wanted.members})

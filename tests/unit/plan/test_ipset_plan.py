@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.ipset import (
     Leftover,
     Replacement,
+    expected,
     plan,
     temporary_name,
 )
@@ -70,6 +71,19 @@ def test_members_are_added_and_removed_one_by_one() -> None:
 def test_merging_leaves_members_that_are_not_desired() -> None:
     live, wanted = sets(ip_set("A", "10.9.0.1")), sets(ip_set("A", "10.9.0.2"))
     assert lines(plan(live, wanted, owns_k, exact=False)) == ["add member A 10.9.0.2: missing"]
+
+
+def test_what_is_expected_of_a_run_keeps_members_where_they_stay() -> None:
+    live, wanted = sets(ip_set("A", "10.9.0.1")), sets(ip_set("A", "10.9.0.2"), ip_set("B", "10.9.0.3"))
+    assert expected(live, wanted, exact=True) == wanted
+    assert expected(live, wanted, exact=False) == sets(ip_set("A", "10.9.0.1", "10.9.0.2"), ip_set("B", "10.9.0.3"))
+
+
+def test_what_is_expected_of_a_run_has_one_mac_address_an_address() -> None:
+    old, new, other = "10.9.0.1,02:00:00:00:00:01", "10.9.0.1,02:00:00:00:00:02", "10.9.0.2,02:00:00:00:00:01"
+    live = sets(ip_set("A", old, other, set_type="bitmap:ip,mac", options=RANGE))
+    wanted = sets(ip_set("A", new, set_type="bitmap:ip,mac", options=RANGE))
+    assert set(expected(live, wanted, exact=False)["A"].members) == {new, other}
 
 
 @pytest.mark.parametrize(
