@@ -32,7 +32,9 @@ PACKAGES: dict[str, set[str]] = {"glue": {"ansible"}}
 PURE = ("model", "state", "rules", "plan")
 IMPURE_MODULES = {"subprocess", "socket", "os", "shutil", "ctypes", "fcntl", "multiprocessing", "urllib", "http"}
 MAX_FUNCTION_LINES = 40
+# REUSE-IgnoreStart
 SPDX = "# SPDX-License-Identifier: GPL-3.0-or-later\n"
+# REUSE-IgnoreEnd
 COPYRIGHT = "# Copyright: (c) 2026, kubenode.proxy contributors\n"
 PRIVATE = (
     "# Note that this {} is **PRIVATE** to the collection. It can have breaking changes at any time.\n"
