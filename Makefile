@@ -34,7 +34,7 @@ sanity = scripts/ansible-test sanity --color no $(1) >.cache/sanity.log 2>&1 || 
   { grep -E "^(ERROR|FATAL):" .cache/sanity.log || tail -n 50 .cache/sanity.log; exit 1; }
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help setup packages stock-kernel lint sanity docs unit conformance conformances audit audits leftover leftovers integration demo bench test clean
+.PHONY: help setup packages stock-kernel lint sanity docs unit conformance conformances audit audits leftover leftovers integration targets demo bench test clean
 
 help: ## List the targets
 	@echo 'make setup, then any of:'
@@ -64,7 +64,7 @@ $(LINK):
 	@mkdir -p $(@D)
 	@ln -sfn ../../../.. $@
 
-lint: packages $(STAMP) $(LINK) ## Style and types: ruff, mypy, shellcheck, ansible-lint, antsibull
+lint: packages $(STAMP) $(LINK) ## Style and types: ruff, mypy, shellcheck, ansible-lint, antsibull, reuse
 	$(call heading,lint)
 	@ruff check
 	@ruff format --check --quiet || { ruff format --check; exit 1; }
@@ -72,6 +72,7 @@ lint: packages $(STAMP) $(LINK) ## Style and types: ruff, mypy, shellcheck, ansi
 	@shellcheck .ci/run scripts/install-apt scripts/stock-kernel scripts/ansible-test tests/lab/guest/*
 	@ansible-lint --offline
 	@antsibull-changelog lint
+	@reuse lint --quiet || { reuse lint --lines; exit 1; }
 	@antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs self .
 
 sanity: packages $(STAMP) ## Ansible's own tests of collections, and imports with the oldest Python of a target
@@ -129,6 +130,12 @@ integration: stock-kernel $(STAMP) $(LINK) ## Tests with namespaces and nodes (r
 	$(call heading,integration tests)
 	@python -m pytest $(wildcard tests/integration) tests/lab -q
 
+targets: packages $(STAMP) $(LINK) ## ansible-test integration: every module on nodes, four runs a case (root, TARGETS)
+	$(call heading,integration targets)
+	@python -m tests.integration.run_targets $(TARGETS) >.cache/targets.log 2>&1 || \
+	  { grep -E "^(ERROR|FATAL|fatal):|^TASK|^\[ERROR" .cache/targets.log | grep -B 1 -vE "^TASK"; exit 1; }
+	@awk '/^Running/ { print "  " $$2 }' .cache/targets.log
+
 demo: packages $(STAMP) $(LINK) ## See it work on a throw-away node (root, MODE)
 	@python -m tests.demo $(MODE)
 
@@ -136,7 +143,7 @@ bench: packages $(STAMP) $(LINK) ## Measure on real kernels, beside the raw tool
 	@python -m tests.bench $(SIZES)
 	@python -m tests.bench.fleet
 
-test: lint sanity docs unit conformances audits leftovers integration ## All checks, as in CI
+test: lint sanity docs unit conformances audits leftovers integration targets ## All checks, as in CI
 
 clean: ## Remove what the targets made, .venv included
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis collections tests/output *.tar.gz
