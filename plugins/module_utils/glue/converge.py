@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""Brings a node's data plane to a rule set: read, plan, stop there in check mode, apply, read again."""
+"""Brings a node's data plane to a rule set: read, plan, stop there in check mode, apply, read what was written."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ def converge(
     start = time.monotonic()
     _apply(subsystems, plans)
     clock("apply", start)
-    left = [operation for plan in _read_and_plan(subsystems, desired, clock).values() for operation in plan]
+    written = {name: subsystems[name] for name, plan in plans.items() if plan}
+    left = [operation for plan in _read_and_plan(written, desired, clock).values() for operation in plan]
     if left:
         raise KernelError(
             f"{len(left)} of {len(operations)} changes did not last; is another program at work on them? First: "
@@ -117,13 +118,19 @@ def _read_and_plan(subsystems: Mapping[str, Subsystem], desired: RuleSet, clock:
 
 
 def _apply(subsystems: Mapping[str, Subsystem], plans: dict[str, list[Operation]]) -> None:
-    atomic = {name for name, subsystem in subsystems.items() if subsystem.atomic}
+    atomic = {name for name, subsystem in subsystems.items() if subsystem.atomic} | _removed_at_once(plans)
     grace = GRACE if _leaves_ipvs(plans) else 0.0
     for name, phase in _phases(_in_write_order(plans), atomic):
         if grace and phase[0].verb == REMOVE:
             time.sleep(grace)
             grace = 0.0
         subsystems[name].apply(phase)
+
+
+def _removed_at_once(plans: Mapping[str, list[Operation]]) -> set[str]:
+    """Chains, where nothing else is removed that their rules may lead to: one restore then does for both phases."""
+    removing = {name for name, plan in plans.items() if any(operation.verb == REMOVE for operation in plan)}
+    return removing if all(name.startswith("chains ") for name in removing) else set()
 
 
 def _leaves_ipvs(plans: Mapping[str, list[Operation]]) -> bool:

@@ -105,13 +105,13 @@ def work(module: Call) -> dict[str, Any]:
         subsystems = {f"chains {family}": TablesOf(node, backend, family, families[family]) for family in backend.tools}
     tables = {family: tables[family] if family in backend.tools else {} for family in FAMILIES}
     outcome = converge(subsystems, RuleSet.empty()._replace(tables=tables), module.check_mode)
-    return {**result_of(module, outcome, node), "backend": _kind(backend)}
+    return {**result_of(module, outcome, node), "backend": backend.kind}
 
 
 def rule_set_subsystems(node: NodeAccess, backend: Backend) -> dict[str, Subsystem]:
     """The chains that are kube-proxy's."""
     own = ownership_of((), only_owner=False, exclude_cidrs=())
-    return {f"chains {family}": Chains(node.runner, backend, family, own) for family in backend.tools}
+    return {f"chains {family}": Chains(node.runner, backend, family, own, node.nftables) for family in backend.tools}
 
 
 def desired_chains(params: dict[str, Any]) -> dict[str, FamilyChains]:
@@ -210,12 +210,8 @@ class TablesOf(Chains):
     """The tables that a task names."""
 
     def __init__(self, node: NodeAccess, backend: Backend, family: str, chains: FamilyChains) -> None:
-        super().__init__(node.runner, backend, family, chains.ownership())
+        super().__init__(node.runner, backend, family, chains.ownership(), node.nftables)
         self._names = sorted({table for table, _chain in chains.named})
 
-    def read(self, desired: RuleSet) -> None:
-        self.live_tables = kernel_iptables.read(self._runner, self._backend, self._family, self._names)
-
-
-def _kind(backend: Backend) -> str:
-    return next((tool.kind for tool in backend.tools.values()), "")
+    def _fetch(self, desired: RuleSet) -> Tables:
+        return kernel_iptables.read(self._runner, self._backend, self._family, self._names)

@@ -149,7 +149,8 @@ class NodeAccess:
             shown = ", ".join(backend.elsewhere[:6])
             self.warnings.append(f"the other back end of iptables holds rules too, and traffic passes both: {shown}")
         return {
-            f"chains {family}": subsystems.Chains(self.runner, backend, family, ownership) for family in backend.tools
+            f"chains {family}": subsystems.Chains(self.runner, backend, family, ownership, self.nftables)
+            for family in backend.tools
         }
 
     def recorded_virtual_servers(self) -> frozenset[VirtualServerKey]:

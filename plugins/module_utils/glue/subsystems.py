@@ -163,16 +163,33 @@ class Chains:
 
     atomic = False
 
-    def __init__(self, runner: Runner, backend: kernel_iptables.Backend, family: str, ownership: Ownership) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        backend: kernel_iptables.Backend,
+        family: str,
+        ownership: Ownership,
+        socket: kernel_nftables.NftablesSocket,
+    ) -> None:
         self._runner = runner
         self._backend = backend
         self._family = family
         self._ownership = ownership
+        # Of the legacy back end nobody tells when others wrote.
+        self._socket = socket if backend.kind == kernel_iptables.NFT else None
         self.live_tables: Tables = {}
+        # The generation of others' transactions of which live_tables speaks, where it is known.
+        self._at: int | None = None
 
     def read(self, desired: RuleSet) -> None:
+        before = self._socket.generation() if self._socket else None
+        if self._socket is None or before is None or before != self._at:
+            self.live_tables = self._fetch(desired)
+            self._at = before if self._socket and before == self._socket.generation() else None
+
+    def _fetch(self, desired: RuleSet) -> Tables:
         tables = {*kernel_iptables.TABLES, *desired.tables[self._family]}
-        self.live_tables = kernel_iptables.read(self._runner, self._backend, self._family, tables, OTHER_TABLES)
+        return kernel_iptables.read(self._runner, self._backend, self._family, tables, OTHER_TABLES)
 
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_iptables.plan(self.live_tables, desired.tables[self._family], self._ownership, self._family)
@@ -181,7 +198,10 @@ class Chains:
         kernel_iptables.verify(self._runner, self._backend, self._family, operations)
 
     def apply(self, operations: list[Operation]) -> None:
-        kernel_iptables.apply(self._runner, self._backend, self._family, operations)
+        written = kernel_iptables.apply(self._runner, self._backend, self._family, operations)
+        if self._socket:
+            self._socket.committed(written)
+            self.live_tables = plan_iptables.applied(self.live_tables, operations)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(tables={**onto.tables, self._family: self._own(desired.tables[self._family])})
@@ -225,7 +245,7 @@ class NftablesTables:
         self._ownership = ownership
         self._socket = socket
         self._live: LiveTables = {}
-        # The generation of which _live speaks, where it is known.
+        # The generation of others' transactions of which _live speaks, where it is known.
         self._at: int | None = None
 
     def read(self, desired: RuleSet) -> None:
@@ -247,10 +267,9 @@ class NftablesTables:
 
     def apply(self, operations: list[Operation]) -> None:
         kernel_nftables.apply(self._runner, operations)
+        self._socket.committed(1)
         if self._at is not None:
-            # If the next generation is the present one, there was no other transaction: then this is what is there.
             self._live = plan_nftables.applied(self._live, operations)
-            self._at += 1
             if self._at == self._socket.generation():
                 self._remember(operations)
 

@@ -71,6 +71,11 @@ class Backend(NamedTuple):
     unavailable: Mapping[str, str]
     elsewhere: tuple[str, ...]
 
+    @property
+    def kind(self) -> str:
+        """``nft`` or ``legacy``; "" where the node has no iptables."""
+        return next((tool.kind for tool in self.tools.values()), "")
+
 
 def detect(runner: Runner, choice: str = AUTO, proc_net: str = "/proc/thread-self/net") -> Backend:
     """The node's iptables. ``choice`` is ``auto`` (what the command iptables is), ``nft`` or ``legacy``.
@@ -144,29 +149,31 @@ def verify(runner: Runner, backend: Backend, family: str, operations: Iterable[O
         _restore(runner, tool, tested, "--test")
 
 
-def apply(runner: Runner, backend: Backend, family: str, operations: Iterable[Operation]) -> None:
+def apply(runner: Runner, backend: Backend, family: str, operations: Iterable[Operation]) -> int:
     """Carries out operations of one phase, or of all, of one family: one restore, none where there is nothing to do.
 
-    With the nft back end large changes take several, see :mod:`.iptables_stages`. Raises KernelError; it says which
-    line was refused, and which tables were written before.
+    With the nft back end large changes take several, see :mod:`.iptables_stages`. The result is how often a table was
+    written: in the nft back end, each is a transaction. Raises KernelError; it says which line was refused, and which
+    tables were written before.
     """
     found = list(operations)
     if not found:
-        return
+        return 0
     tool = _tool_of(backend, family)
     if tool.kind == NFT and is_large(found):
-        _apply_in_stages(runner, tool, list(stages(found)))
-    else:
-        _restore(runner, tool, restore_input(found))
+        return _apply_in_stages(runner, tool, list(stages(found)))
+    _restore(runner, tool, restore_input(found))
+    return len({operation.payload.table for operation in found})
 
 
-def _apply_in_stages(runner: Runner, tool: Tool, parts: list[list[Operation]]) -> None:
+def _apply_in_stages(runner: Runner, tool: Tool, parts: list[list[Operation]]) -> int:
     for number, part in enumerate(parts):
         try:
             _restore(runner, tool, restore_input(part))
         except KernelError as error:
             stage = f"stage {number + 1} of {len(parts)}"
             raise KernelError(f"{error}. That was {stage}; those before it are written") from error
+    return len(parts)
 
 
 def restore_input(operations: Iterable[Operation]) -> str:

@@ -49,6 +49,7 @@ class NftablesSocket:
     def __init__(self, path: str | None = None) -> None:
         self._memory = nftables_dump.Memory(path)
         self._socket: netlink.NetlinkSocket | None = None
+        self._committed = 0
 
     @property
     def messages(self) -> int:
@@ -56,11 +57,19 @@ class NftablesSocket:
         return self._socket.messages if self._socket else 0
 
     def generation(self) -> int | None:
-        """How many transactions there were: see :func:`nftables_dump.generation`."""
+        """How many transactions of others there were (see :func:`nftables_dump.generation`), None if that is unknown.
+
+        As long as it stays, the tables are what they were read as, and what :meth:`committed` transactions made of it.
+        """
         try:
-            return nftables_dump.generation(self._connection())
+            found = nftables_dump.generation(self._connection())
         except NetlinkError:
             return None
+        return None if found is None else found - self._committed
+
+    def committed(self, transactions: int) -> None:
+        """Takes note of this run's own transactions."""
+        self._committed += transactions
 
     def table(self, name: str) -> Table | None:
         """A table, by family and name, if it holds nothing but the forms of nftables mode. Raises NetlinkError."""

@@ -50,7 +50,7 @@ def select(service_port: ServicePort, node: Node, version: Version) -> Selection
     if service_port.internal_local or (service_port.external_local and accessible):
         local = tuple(e for e in ready if e.node == node.name) or tuple(e for e in draining if e.node == node.name)
         has_endpoints = has_endpoints or bool(ready or draining)
-    reachable = cluster if set(local) <= set(cluster) else tuple(sorted({*cluster, *local}, key=str))
+    reachable = cluster if not local or set(local) <= set(cluster) else tuple(sorted({*cluster, *local}, key=str))
     on_node = tuple(e for e in endpoints if e.node == node.name)
     return Selection(cluster, local, reachable, has_endpoints, on_node)
 

@@ -28,6 +28,8 @@ from .operation import ADD, CHANGE, REMOVE, Operation, Ownership
 from .rule_order import in_normal_order
 
 NO_CHAIN = Chain(None, ())
+# A table that nobody has used yet has its built-in chains all the same.
+BUILT_IN = Chain("ACCEPT", ())
 
 
 class ChainContent(NamedTuple):
@@ -69,6 +71,39 @@ def phases(operations: Iterable[Operation]) -> tuple[list[Operation], list[Opera
     """Operations -> those that add or change, those that remove. Each part can be applied alone, in this order."""
     found = list(operations)
     return [op for op in found if op.verb != REMOVE], [op for op in found if op.verb == REMOVE]
+
+
+def applied(actual: Tables, operations: list[Operation]) -> Tables:
+    """The tables after operations of one phase, or of all, as one restore for each table carries them out."""
+    tables = {name: dict(chains) for name, chains in actual.items()}
+    for operation in operations:
+        change = operation.payload
+        chains = tables.setdefault(change.table, {})
+        if isinstance(change, ChainContent) and change.rules is not None:
+            chains[change.name] = Chain(None, change.rules)
+    for removes in (False, True):
+        _apply_jumps(tables, [op for op in operations if (op.verb == REMOVE) == removes])
+    for operation in operations:
+        change = operation.payload
+        if isinstance(change, ChainContent) and change.rules is None:
+            del tables[change.table][change.name]
+    return tables
+
+
+def _apply_jumps(tables: Tables, operations: list[Operation]) -> None:
+    changes = [operation.payload for operation in operations if isinstance(operation.payload, JumpChange)]
+    rules: dict[tuple[str, str], list[str]] = {}
+    for change in changes:
+        found = tables[change.table].get(change.chain, NO_CHAIN).rules
+        rules.setdefault((change.table, change.chain), list(found))
+        for rule in change.delete:
+            rules[change.table, change.chain].remove(rule)
+    for change in changes:
+        if change.insert:
+            into = rules[change.table, change.chain]
+            into.insert(change.position - 1 if change.position else len(into), change.insert)
+    for (table, chain), left in rules.items():
+        tables[table][chain] = tables[table].get(chain, BUILT_IN)._replace(rules=tuple(left))
 
 
 class _Table(NamedTuple):

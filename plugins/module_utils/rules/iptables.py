@@ -8,10 +8,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
+import functools
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..model.configuration import node_ip
 from ..model.selection import Selection, select
@@ -20,7 +19,7 @@ from ..model.version import VERSIONS
 from ..state.rule_set import RuleSet, UDPEndpoints
 from .facts import NodeFacts, localhost_node_ports, node_port_networks
 from .iptables_chains import static_tables
-from .names import ACCEPTED_LOCALHOST, ACCOUNTING_OBJECTS
+from .names import ACCEPTED_LOCALHOST, ACCOUNTING_OBJECTS, short_hash
 from .sysctls import iptables_sysctls
 from .traffic import Dispatch, comment, local_match, not_local_match, place
 
@@ -55,16 +54,12 @@ def render(service_data: ServiceData, node: Node, configuration: ProxyConfigurat
 
 def service_hash(port: ServicePort) -> str:
     """What the chains of one service port have in common: the end of their names (data-plane 1.2)."""
-    return _hash(f"{port}{port.protocol}")
+    return short_hash(f"{port}{port.protocol}", HASH_LENGTH)
 
 
 def endpoint_chain(port: ServicePort, endpoint: Endpoint) -> str:
     """The name of the chain of one endpoint of one service port."""
-    return f"KUBE-SEP-{_hash(f'{port}{port.protocol}{endpoint}')}"
-
-
-def _hash(text: str) -> str:
-    return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode()[:HASH_LENGTH]
+    return f"KUBE-SEP-{short_hash(f'{port}{port.protocol}{endpoint}', HASH_LENGTH)}"
 
 
 class _Family:
@@ -88,7 +83,7 @@ class _Family:
         self.udp_endpoints: UDPEndpoints = {}
         self.nat: dict[str, list[str]] = {}
         self.dispatch = Dispatch()
-        self.large = sum(len({str(e) for e in port.endpoints}) for port in ports) > LARGE_CLUSTER_ENDPOINTS
+        self.large = sum(len({(e.ip, e.port) for e in port.endpoints}) for port in ports) > LARGE_CLUSTER_ENDPOINTS
         for port in ports:
             _ServicePort(self, port).write()
 
@@ -105,6 +100,13 @@ class _Family:
         ]
 
 
+class _Target(NamedTuple):
+    """Where the chain of an endpoint leads, and its name."""
+
+    address: str
+    chain: str
+
+
 class _ServicePort:
     """Writes the rules of one service port, in the order of data-plane 1.5."""
 
@@ -116,6 +118,7 @@ class _ServicePort:
         self.hash = service_hash(port)
         self.ranges = effective_source_ranges(port, family.version.zero_cidr_is_any)
         found = self.selection
+        self.targets = {e: _Target(str(e), endpoint_chain(port, e)) for e in found.reachable}
         self.has_internal = found.has_endpoints and not (port.internal_local and not found.local)
         self.has_external = found.has_endpoints and not (port.external_local and not found.local)
         self.uses_firewall = bool(found.has_endpoints and port.load_balancer_ips and self.ranges)
@@ -206,7 +209,8 @@ class _ServicePort:
             if endpoints:
                 self.family.nat.setdefault(self.chain(kind), []).extend(self._balance(endpoints))
         for endpoint in self.selection.reachable:
-            self.family.nat[endpoint_chain(self.port, endpoint)] = self._endpoint_chain(endpoint)
+            target = self.targets[endpoint]
+            self.family.nat[target.chain] = self._endpoint_chain(endpoint.ip, target)
 
     def _external_chain(self) -> list[str]:
         if not self.port.external_local:
@@ -235,29 +239,29 @@ class _ServicePort:
 
     def _balance(self, endpoints: tuple[Endpoint, ...]) -> list[str]:
         """Affinity first, then an equal share for each endpoint."""
-        chains = [endpoint_chain(self.port, endpoint) for endpoint in endpoints]
-        texts = [self._comment(f"{self.name} -> {endpoint}") for endpoint in endpoints]
+        targets = [self.targets[endpoint] for endpoint in endpoints]
+        texts = [self._comment(f"{self.name} -> {target.address}") for target in targets]
         rules = []
         if self.port.affinity_timeout:
-            for text, chain in zip(texts, chains):
+            for text, target in zip(texts, targets):
                 seconds = f"--rcheck --seconds {self.port.affinity_timeout} --reap"
-                rules.append(f"{text}-m recent {seconds} {self._recent(chain)} -j {chain}")
+                rules.append(f"{text}-m recent {seconds} {self._recent(target.chain)} -j {target.chain}")
         left = len(endpoints)
-        for text, chain in zip(texts, chains):
+        for text, target in zip(texts, targets):
             share = f"-m statistic --mode random --probability {probability(left)} " if left > 1 else ""
-            rules.append(f"{text}{share}-j {chain}")
+            rules.append(f"{text}{share}-j {target.chain}")
             left -= 1
         return rules
 
-    def _endpoint_chain(self, endpoint: Endpoint) -> list[str]:
+    def _endpoint_chain(self, ip: str, target: _Target) -> list[str]:
         text = self._comment(self.name)
         affinity = ""
         if self.port.affinity_timeout:
-            affinity = f"-m recent --set {self._recent(endpoint_chain(self.port, endpoint))} "
+            affinity = f"-m recent --set {self._recent(target.chain)} "
         protocol = self.port.protocol
         return [
-            f"-s {endpoint.ip}/{self.family.length} {text}-j KUBE-MARK-MASQ",
-            f"-p {protocol} {text}{affinity}-m {protocol} -j DNAT --to-destination {endpoint}",
+            f"-s {ip}/{self.family.length} {text}-j KUBE-MARK-MASQ",
+            f"-p {protocol} {text}{affinity}-m {protocol} -j DNAT --to-destination {target.address}",
         ]
 
     def _recent(self, chain: str) -> str:
@@ -279,6 +283,7 @@ class _ServicePort:
                 self.family.udp_endpoints[address, self.port.node_port] = serving
 
 
+@functools.lru_cache(maxsize=None)
 def probability(endpoints: int) -> str:
     """One of n, as the kernel stores it, in 2^31 parts, and iptables-save prints it.
 

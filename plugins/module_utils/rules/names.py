@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 # (table, built-in chain) -> chains that kube-proxy jumps to from there, in any mode (data-plane 1.3, 1.12). The jumps
 # to KUBE-FIREWALL are left out: kubelet owns them too.
 JUMPS = {
@@ -76,6 +78,10 @@ NFTABLES_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
 # Chains of one service or endpoint (iptables mode), all in nat.
 SERVICE_CHAIN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-")
 
+BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+BASE32_PAIRS = [first + second for first in BASE32 for second in BASE32]
+PAIR_SHIFTS = range(70, -1, -10)
+
 
 def is_own_chain(table: str, chain: str) -> bool:
     """Whether a live chain is one that kube-proxy makes and kubelet does not."""
@@ -107,3 +113,10 @@ def nftables_name(family: str) -> str:
 def is_own_table(name: str) -> bool:
     """Whether a live table of nftables, by family and name, is kube-proxy's."""
     return name in map(nftables_name, NFTABLES_FAMILIES)
+
+
+def short_hash(text: str, length: int) -> str:
+    """The first letters, at most 16, of a text's SHA-256 in base 32: how kube-proxy makes names unique."""
+    # base64.b32encode takes several times as long, and a large cluster has 100,000 of these names.
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:10], "big")
+    return "".join([BASE32_PAIRS[number >> shift & 1023] for shift in PAIR_SHIFTS])[:length]

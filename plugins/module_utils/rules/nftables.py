@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -20,7 +18,7 @@ from ..model.version import VERSIONS
 from ..state.nftables import Chain, Element, Set, Table, duration
 from ..state.rule_set import RuleSet, UDPEndpoints
 from .facts import NodeFacts, node_port_addresses, node_port_networks
-from .names import NFTABLES_FAMILIES, nftables_name
+from .names import NFTABLES_FAMILIES, nftables_name, short_hash
 from .nftables_static import address_set, local_match, mark, static_chains, static_sets
 from .sysctls import conntrack_sysctls
 
@@ -67,7 +65,7 @@ def _identity(port: ServicePort) -> str:
 
 
 def _hashed(text: str) -> str:
-    name = f"{base64.b32encode(hashlib.sha256(text.encode()).digest()).decode()[:HASH_LENGTH]}-{text}"
+    name = f"{short_hash(text, HASH_LENGTH)}-{text}"
     return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 3]}..."
 
 

@@ -42,7 +42,7 @@ def parse(text: str) -> Tables:
         if line.startswith("["):
             line = COUNTERS.sub("", line)
         if line.startswith("-A "):
-            _append, chain, rule = line.split(" ", 2) if line.count(" ") > 1 else (*line.split(" "), "")
+            chain, _space, rule = line[3:].partition(" ")
             rules[table][chain].append(rule)
         elif line.startswith(":"):
             chain, policy = line[1:].split()[:2]

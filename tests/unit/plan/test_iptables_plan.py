@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import restore_input
-from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import ChainContent, phases, plan
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import ChainContent, applied, phases, plan
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import REMOVE, Operation, Ownership
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain, Tables
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables_rule import canonical, target
@@ -73,8 +73,22 @@ def _edit(chains: dict[str, tuple[str | None, list[str]]], flag: str, name: str,
 def make(actual: Tables, desired: Tables) -> Tables:
     """The tables after both phases."""
     for phase in phases(plan(actual, desired, OWNERSHIP, "ipv4")):
+        expected = applied(actual, phase)
         actual = restore(actual, restore_input(phase))
+        assert printed(expected) == printed(actual)
     return actual
+
+
+def printed(tables: Tables) -> Tables:
+    """Tables as iptables-save prints them, but for those that nobody has touched."""
+    return {
+        table: {
+            name: Chain(found.policy, tuple(canonical(rule, "ipv4") for rule in found.rules))
+            for name, found in chains.items()
+        }
+        for table, chains in tables.items()
+        if chains
+    }
 
 
 def chain(short: str) -> Chain:
@@ -297,6 +311,7 @@ def test_applied_plans_give_the_desired_state_and_leave_the_rest_alone(actual: T
     made = make(actual, desired)
     assert plan(made, desired, OWNERSHIP, "ipv4") == []
     assert restore(actual, restore_input(found)) == made, "in one restore as in two"
+    assert printed(applied(actual, found)) == printed(made)
     have, want, result = actual["filter"], desired["filter"], made.get("filter", {})
     for name in ("INPUT", "OUTPUT"):
         before, after = have.get(name, Chain("ACCEPT", ())), result.get(name, Chain("ACCEPT", ()))
