@@ -4,7 +4,7 @@
 
 # Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""The drift of nodes from the results of their tasks: the report, its summary, and the exit status it calls for.
+"""What results of tasks say of nodes: summaries, the report of the playbook drift, and the exit status it calls for.
 
 The guide docs/guides/drift.md describes the report.
 """
@@ -16,7 +16,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # Raised whenever a reader of the report would have to change.
 FORMAT = 1
@@ -28,6 +28,8 @@ FAILED = "failed"
 UNREACHABLE = "unreachable"
 # The worst first: the status of all nodes is the worst of a node. 2 and 4 are Ansible's own.
 EXIT_STATUS = {UNREACHABLE: 4, FAILED: 2, DRIFTED: 10, CORRECTED: 11, CLEAN: 0}
+# The same in the words of a run that is there to change nodes.
+WORDS_OF_CHANGES = {DRIFTED: "would change", CORRECTED: "changed", CLEAN: "unchanged"}
 
 # A node without a result of each was not compared whole, and is not clean.
 COMPARING = ("kubenode.proxy.kernel_modules", "kubenode.proxy.sysctls", "kubenode.proxy.rule_set")
@@ -57,9 +59,10 @@ class TaskOutcome(NamedTuple):
 
 
 class NodeDrift:
-    """What the tasks of one node have said so far."""
+    """What the tasks of one node have said so far. Without a result of each action that is expected, it has failed."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: Sequence[str] = COMPARING) -> None:
+        self._expected = expected
         self._objects: list[dict[str, str]] = []
         self._counts: Counter[str] = Counter()
         self._seconds: Counter[str] = Counter()
@@ -93,7 +96,7 @@ class NodeDrift:
 
     def report(self) -> dict[str, Any]:
         """The node as the report shows it."""
-        missing = [action for action in COMPARING if action not in self._compared]
+        missing = [action for action in self._expected if action not in self._compared]
         if missing and not self._message:
             self.fail(f"was not compared whole: there is no result of {', '.join(missing)}")
         total = sum(self._counts.values())
@@ -174,18 +177,30 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def summary(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Status and text of each line for the end of a run."""
+    """Status and text of each line for the end of a run that compares."""
+    yield from _node_lines(report, {})
+    yield from _object_lines(report, grouped=False)
+
+
+def summary_of_changes(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Status and text of each line for the end of a run that changes: objects of one kind and reason share a line."""
+    yield from _node_lines(report, WORDS_OF_CHANGES)
+    yield from _object_lines(report, grouped=True)
+
+
+def _node_lines(report: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The nodes, the worst first, and how many there are of each status; ``words`` are others for a status."""
     nodes = report["nodes"]
     width = max(map(len, nodes), default=0)
+    called = {status: words.get(status, status) for status in EXIT_STATUS}
     shown = set(EXIT_STATUS) if len(nodes) <= CLEAN_NODES_SHOWN else set(EXIT_STATUS) - {CLEAN}
     for status in EXIT_STATUS:
         for name, node in nodes.items():
             if node["status"] == status and status in shown:
-                yield status, f"{name:<{width}}  {status:<11}  {_of_node(node)}".rstrip()
-    totals = report["totals"]
-    counted = ", ".join(f"{number} {status}" for status, number in totals["nodes"].items() if number)
+                yield status, f"{name:<{width}}  {called[status]:<12} {_of_node(node)}".rstrip()
+    numbers = report["totals"]["nodes"]
+    counted = ", ".join(f"{number} {called[status]}" for status, number in numbers.items() if number)
     yield report["status"], f"{_number(len(nodes), 'node')}: {counted or 'nothing was compared'}"
-    yield from _common_objects(nodes, totals["objects"])
 
 
 def _of_node(node: Mapping[str, Any]) -> str:
@@ -197,17 +212,20 @@ def _of_node(node: Mapping[str, Any]) -> str:
     return "; ".join(part for part in (message, objects) if part)
 
 
-def _common_objects(nodes: Mapping[str, Any], total: int) -> Iterator[tuple[str, str]]:
+def _object_lines(report: Mapping[str, Any], grouped: bool) -> Iterator[tuple[str, str]]:
     """The objects on the most nodes, each with its nodes."""
-    places: dict[tuple[str, ...], list[str]] = {}
-    for name, node in nodes.items():
-        for one in node["objects"]:
-            places.setdefault((one["verb"], one["kind"], one["name"], one["reason"]), []).append(name)
-    left = total
-    for key in sorted(places, key=lambda key: -len(places[key]))[:OBJECTS_SHOWN]:
-        verb, kind, name, reason = key
-        left -= len(places[key])
-        yield DRIFTED, f"  {verb} {kind} {name}: {reason} ({_names(places[key])})"
+    found: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for node, said in report["nodes"].items():
+        for one in said["objects"]:
+            key = (one["verb"], one["kind"], one["reason"], "" if grouped else one["name"])
+            found.setdefault(key, []).append((one["name"], node))
+    left = report["totals"]["objects"]
+    common = sorted(found.items(), key=lambda item: -len({node for _name, node in item[1]}))
+    for (verb, kind, reason, _name), places in common[:OBJECTS_SHOWN]:
+        left -= len(places)
+        names = list(dict.fromkeys(name for name, _node in places))
+        further = f" and {len(names) - 1} further" if len(names) > 1 else ""
+        yield DRIFTED, f"  {verb} {kind} {names[0]}{further}: {reason} ({_names(node for _name, node in places)})"
     if left:
         yield DRIFTED, f"  and {_number(left, 'further object')}"
 

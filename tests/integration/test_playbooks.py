@@ -3,6 +3,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The way of a fleet from IPVS to another mode and back, and out of all modes: over SSH, with packets from outside.
 
+docs/guides/migration.md describes it.
+
 controller 10.77.0.1 ── node-a 10.77.0.11 ── pod 10.244.1.5      routes to 10.96.0.0/16 lead to node-a
                      └─ node-b 10.77.0.12 ── pod 10.244.2.5
 
@@ -233,7 +235,7 @@ def assert_what_is_disproved_is_undone(fleet: Fleet, ipvs: list[str]) -> None:
     after = fleet.hook("after_switch", HOOK.format("after"))
     done = fleet.play("switch_mode", *mode("iptables"), *before, *after, *fleet.hook("prove_switch", DISPROOF))
     reason = "it was brought back to what it was): the cash desk of node-a is dark"
-    failed(done, f"node-a is not in iptables mode ({reason}")
+    failed(done, f"node-a is not in iptables mode ({reason}", "\nnode 1 of 2: node-a\n", "\n1 node: 1 failed\n")
     assert fleet.dumps() == ipvs
     # The next node was left alone, and no traffic was led back to this one.
     assert fleet.log() == ["before node-a"]
@@ -243,6 +245,15 @@ def assert_a_fleet_moves_node_by_node(fleet: Fleet, ipvs: list[str], bare: list[
     hooks = [fleet.hook(f"{name}_switch", HOOK.format(name)) for name in ("before", "prove", "after")]
     moved = succeeded(fleet.play("migrate", *mode("iptables"), *(word for hook in hooks for word in hook)))
     assert min(changed(moved).values()) > 0
+    summary = moved.partition("CHANGES ")[2]
+    for line in (
+        "2 nodes: 2 changed",
+        "node-a  changed ",
+        "  remove virtual server tcp 10.96.0.10:80 ",
+        "(node-a, node-b)",
+    ):
+        assert line in summary
+    assert moved.index("\nnode 1 of 2: node-a\n") < moved.index("\nnode 2 of 2: node-b\n")
     assert fleet.log() == [f"{name} {node}" for node in NODES for name in ("before", "prove", "after")]
     for now, then, first in zip(fleet.dumps(), ipvs, bare, strict=True):
         assert [trace for trace in TRACES_OF_IPVS if trace in now] == []
@@ -290,3 +301,4 @@ def assert_nothing_is_left(fleet: Fleet, bare: list[str]) -> None:
     assert fleet.dumps() == bare
     again = succeeded(fleet.play("cleanup"))
     assert changed(again) == {"node-a": 0, "node-b": 0}
+    assert "\n2 nodes: 2 unchanged\n" in again

@@ -201,3 +201,25 @@ def test_the_summary_of_many_nodes_is_short() -> None:
     names = ", ".join(f"node-00{number}" for number in range(5))
     assert lines[10] == f"  change sysctl net.ipv4.vs.conntrack: is 0, not 1 ({names} and 2 further nodes)"
     assert lines[-1] == "  and 2976 further objects"
+
+
+def test_the_summary_of_changes() -> None:
+    nodes = {"node-a": compared(MEMBER, {**MEMBER, "name": "KUBE-IPVS-IPS 10.96.0.1"}, check=False)}
+    nodes["node-b"] = compared(MEMBER, SYSCTL, check=False)
+    nodes |= {"node-c": compared(), "node-d": compared(SYSCTL), "node-e": failed("no such scheduler")}
+    assert [text for _status, text in drift.summary_of_changes(fleet(**nodes))] == [
+        "node-e  failed       no such scheduler",
+        "node-d  would change 1 object: change sysctl 1",
+        "node-a  changed      2 objects: add member 2",
+        "node-b  changed      2 objects: add member 1, change sysctl 1",
+        "node-c  unchanged",
+        "5 nodes: 1 unchanged, 2 changed, 1 would change, 1 failed",
+        "  add member KUBE-CLUSTER-IP 10.96.0.1,tcp:80 and 1 further: missing (node-a, node-b)",
+        "  change sysctl net.ipv4.vs.conntrack: is 0, not 1 (node-b, node-d)",
+    ]
+
+
+def test_a_run_that_changes_need_not_do_all_that_a_comparison_does() -> None:
+    node = drift.NodeDrift(expected=())
+    node.add(outcome(drift.COMPARING[0], False, changed=False, operations=[], counts={}))
+    assert node.report()["status"] == "clean"

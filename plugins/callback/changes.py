@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ends runs that change nodes with what changed, where and why, and says which of many nodes are next."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: changes
+type: notification
+short_description: Progress and summary of the playbooks that change nodes
+version_added: 0.1.0
+description:
+  - Prints after the recap, for each node, how many objects of which kind were changed, or in check mode would be, and
+    why it failed; then the objects with the nodes and the reason, those of one kind and reason in one line.
+  - Where a play takes some nodes at a time (C(serial)), it says which of how many are next.
+  - It comes with the playbooks C(site), C(switch_mode), C(migrate), C(cleanup) and C(rollback) of this collection, and
+    needs no setting. Plays of other playbooks are left alone, unless they have the variable C(kube_proxy_changes).
+author:
+  - kubenode.proxy contributors (@kubenode)
+"""
+
+from typing import TYPE_CHECKING
+
+from ansible import context
+from ansible_collections.kubenode.proxy.plugins.plugin_utils import drift
+from ansible_collections.kubenode.proxy.plugins.plugin_utils.collector import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ansible.executor.stats import AggregateStats
+
+
+class CallbackModule(Collector):
+    """See the documentation."""
+
+    CALLBACK_NAME = "kubenode.proxy.changes"
+
+    variable = "kube_proxy_changes"
+    environment = "KUBENODE_PROXY_CHANGES"
+
+    def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
+        """Prints the summary."""
+        if self._started:
+            self._show("CHANGES", drift.summary_of_changes(self._report()))
+
+    def _begin(self, variables: Mapping[str, Any]) -> None:
+        everyone, batch = variables.get("ansible_play_hosts_all", []), variables.get("ansible_play_batch", [])
+        if len(batch) < len(everyone):
+            first = everyone.index(batch[0]) + 1
+            last = first + len(batch) - 1
+            which = f"node {first}" if first == last else f"nodes {first} to {last}"
+            self._display.display(f"{which} of {len(everyone)}: {', '.join(batch)}")
+
+    def _new_node(self) -> drift.NodeDrift:
+        return drift.NodeDrift(expected=())
+
+    def _add(self, node: drift.NodeDrift, outcome: drift.TaskOutcome) -> None:
+        # In a run that writes, a task in check mode only looks.
+        if context.CLIARGS["check"] or not outcome.check:
+            node.add(outcome)
