@@ -5,6 +5,8 @@
 """Converges every recorded case on a real kernel, and compares the node with what the real kube-proxy programmed.
 
 usage: python -m tests.conformance CASES MODE [--version VERSION] [--backend BACKEND]
+
+The results are kept for the table of compatibility, see table.py.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.conformance import table
 from tests.conformance.jobs import ROOT, Case, Check, run_check
 
 if TYPE_CHECKING:
@@ -48,8 +51,15 @@ def judge(case: Case, result: dict[str, Any], judge_tool: ModuleType) -> list[st
 def main() -> int:
     """Prints a line a case, and last ``N passed, N failed``."""
     tool = compare_tool()
-    check = Check("conformance", __doc__ or "", {"canary_chains": True}, lambda case, result: judge(case, result, tool))
-    return run_check(check)
+    return run_check(
+        Check(
+            "conformance",
+            __doc__ or "",
+            {"canary_chains": True},
+            lambda case, result: judge(case, result, tool),
+            record=table.record,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -70,12 +70,21 @@ class Case(NamedTuple):
     version: str
 
 
+class Outcome(NamedTuple):
+    """A case, what its worker said, and whether it passed."""
+
+    case: Case
+    result: dict[str, Any]
+    passed: bool
+
+
 class Check(NamedTuple):
     """What is done with every recorded case.
 
     ``name`` is that of the package under tests, which holds the worker. ``configuration`` are options of every case,
     ``judge`` says what is wrong with a result, and ``more``, by the name of a case, what its worker needs to know as
-    well. ``seconds`` are for one case. Of the cases every ``sample``-th is done.
+    well. ``seconds`` are for one case. Of the cases every ``sample``-th is done. ``record`` gets mode, back end, and
+    what came of each case.
     """
 
     name: str
@@ -85,6 +94,7 @@ class Check(NamedTuple):
     more: Callable[[list[Case]], dict[str, dict[str, Any]]] = lambda _cases: {}
     seconds: float = CASE_TIMEOUT
     sample: int = 1
+    record: Callable[[str, str, list[Outcome]], None] = lambda _mode, _backend, _outcomes: None
 
 
 def find_cases(folder: Path, mode: str, version: str | None) -> tuple[list[Case], int]:
@@ -185,21 +195,23 @@ def run_check(check: Check) -> int:
     cases = cases[:: check.sample]
     by_name = {case.name: case for case in cases}
     more = check.more(cases)
-    jobs, failed = [], 0
+    jobs: list[dict[str, Any]] = []
+    outcomes: list[Outcome] = []
     for case in cases:
         try:
             job = job_of(case, arguments.mode, arguments.backend, check.configuration)
             jobs.append({**job, **more.get(case.name, {})})
         except InputError as error:
-            failed += 1
+            outcomes.append(Outcome(case, {}, False))
             print(f"FAILED {case.name}\n    {error}")
-    passed = 0
     with kernels(check.name, arguments.mode, min(os.cpu_count() or 1, len(jobs))) as runners:
         for result in Pool(f"tests.{check.name}.worker", runners, check.seconds).results(jobs):
             found = result.get("error", "").splitlines()
             wrong = found or check.judge(by_name[result["case"]], result)
             print(f"{'FAILED' if wrong else 'passed'} {result['case']}{result.get('note', '')}", flush=True)
             print("".join(f"    {line}\n" for line in wrong), end="")
-            passed, failed = passed + (not wrong), failed + bool(wrong)
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed or not cases else 0
+            outcomes.append(Outcome(by_name[result["case"]], result, not wrong))
+    passed = sum(outcome.passed for outcome in outcomes)
+    print(f"{passed} passed, {len(outcomes) - passed} failed")
+    check.record(arguments.mode, arguments.backend, outcomes)
+    return 0 if outcomes and passed == len(outcomes) else 1

@@ -6,21 +6,24 @@
 
 Runs on the node (a guest of the lab) with nothing but Python: reads a job a line from standard input, as JSON, and
 writes a result a line to standard output. A job: {case, services (canonical), node, configuration}; a result: {case,
-files, second} or {case, error}.
+files, second, versions} or {case, error}.
 
 Other tests that converge in namespaces of a guest build on its parts.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import platform
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue import proxy_info
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set import (
     Options,
@@ -74,6 +77,13 @@ def converge_twice(job: Job) -> Result:
     return {"case": job["case"], "files": files, "second": second}
 
 
+@functools.lru_cache
+def versions() -> dict[str, Any]:
+    """What the results come from: the kernel, and the tools by name."""
+    tools, _warnings = proxy_info.versions(NodeAccess())
+    return {"kernel": platform.release(), **tools}
+
+
 def on_fresh_node(work: Callable[[Job], Result], job: Job) -> Result:
     """The result of the work in a namespace of its own. Entering one is for good, so each has a process of its own."""
     network = build_node()
@@ -110,4 +120,4 @@ def serve(handle: Callable[[Job], Result]) -> None:
 
 
 if __name__ == "__main__":
-    serve(lambda job: on_fresh_node(converge_twice, job))
+    serve(lambda job: {**on_fresh_node(converge_twice, job), "versions": versions()})
