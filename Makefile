@@ -34,7 +34,7 @@ sanity = scripts/ansible-test sanity --color no $(1) >.cache/sanity.log 2>&1 || 
   { grep -E "^(ERROR|FATAL):" .cache/sanity.log || tail -n 50 .cache/sanity.log; exit 1; }
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help setup packages stock-kernel lint sanity docs unit conformance conformances audit audits leftover leftovers integration targets demo bench test clean
+.PHONY: help setup packages stock-kernel java lint sanity docs unit conformance conformances compatibility compatible audit audits leftover leftovers integration targets demo bench test clean
 
 help: ## List the targets
 	@echo 'make setup, then any of:'
@@ -48,6 +48,9 @@ packages:
 
 stock-kernel: packages $(KERNEL) # For nodes under QEMU
 	@scripts/install-apt requirements/apt-qemu.txt
+
+java: packages # For ansible-rulebook
+	@scripts/install-apt requirements/apt-java.txt
 
 $(KERNEL): scripts/stock-kernel
 	@scripts/stock-kernel $@
@@ -102,10 +105,18 @@ conformance: packages $(STAMP) $(LINK) ## Compare with recordings of kube-proxy 
 	  else echo 'skipped: there are no recordings in $(CASES); make conformance CASES=DIRECTORY'; fi
 
 conformances: ## Every mode, version and back end that is recorded
+	@rm -rf .cache/conformance
 	@$(MAKE) conformance MODE=ipvs
 	@$(MAKE) conformance MODE=nftables
 	@for version in 1.36 1.30; do for backend in nft legacy; do \
 	  $(MAKE) conformance MODE=iptables VERSION=$$version BACKEND=$$backend; done; done
+
+compatibility: conformances ## Compare all, and write the table of docs/guides/compatibility.md
+	@python -m tests.conformance.table write
+
+compatible: # The table says what "make conformances" has found of the recordings that it is about
+	$(call heading,compatibility)
+	@if [ '$(origin CASES)' = file ] && [ -d '$(CASES)' ]; then python -m tests.conformance.table check; else echo skipped; fi
 
 audit: packages $(STAMP) $(LINK) ## Audit nodes as kube-proxy left them (CASES, MODE, VERSION, BACKEND, TAMPERED, ROUNDS)
 	$(call heading,audit: $(MODE) $(VERSION) $(BACKEND))
@@ -126,7 +137,7 @@ leftover: packages $(STAMP) $(LINK) ## Take nodes as kube-proxy left them to oth
 leftovers: ## Every mode, and every tenth case
 	@for mode in ipvs iptables nftables; do $(MAKE) leftover MODE=$$mode SAMPLE=10; done
 
-integration: stock-kernel $(STAMP) $(LINK) ## Tests with namespaces and nodes (root)
+integration: stock-kernel java $(STAMP) $(LINK) ## Tests with namespaces and nodes (root)
 	$(call heading,integration tests)
 	@python -m pytest $(wildcard tests/integration) tests/lab -q
 
@@ -143,7 +154,7 @@ bench: packages $(STAMP) $(LINK) ## Measure on real kernels, beside the raw tool
 	@python -m tests.bench $(SIZES)
 	@python -m tests.bench.fleet
 
-test: lint sanity docs unit conformances audits leftovers integration targets ## All checks, as in CI
+test: lint sanity docs unit conformances compatible audits leftovers integration targets ## All checks, as in CI
 
 clean: ## Remove what the targets made, .venv included
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis collections tests/output *.tar.gz

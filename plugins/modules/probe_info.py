@@ -43,7 +43,7 @@ EXAMPLES = r"""
 - name: All services answer
   ansible.builtin.assert:
     that: not probe.silent
-    fail_msg: "{{ probe.silent }}"
+    fail_msg: "{{ probe.silent | map(attribute='name') | join(', ') }}"
 """
 
 RETURN = r"""

@@ -74,7 +74,7 @@ def main() -> int:
     """Writes or checks."""
     found = sorted(row(json.loads(path.read_text())) for path in RESULTS.glob("*.json"))
     if not found:
-        print("compatibility: there are no results; make conformances first")
+        print("compatibility: there are no results")
         return 1
     text = GUIDE.read_text()
     if sys.argv[1:] == ["write"]:

@@ -57,17 +57,7 @@ class NamespaceController:
 
     def look(self, *argv: str) -> str:
         """Runs a program in the node's network, while another command may run. What it prints."""
-        return self.look_in("node", *argv)
-
-    def new_network(self, name: str) -> str:
-        """A further network namespace; its name as the kernel knows it."""
-        self._network.add(name)
-        self._network.build()
-        return self._network.full_name(name)
-
-    def look_in(self, network: str, *argv: str) -> str:
-        """Runs a program in a further network namespace. What it prints."""
-        return self._network.run(network, argv).stdout
+        return self._network.run("node", argv).stdout
 
     @contextlib.contextmanager
     def running(self, command: str, before: str = "true") -> Iterator[subprocess.Popen[str]]:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.documentation import GUIDES, SHELL, blocks
 from tests.lab import Lab, Node
 
 pytestmark = pytest.mark.lab
@@ -154,6 +155,17 @@ def test_drift_is_reported_and_then_corrected(node: Node) -> None:
     assert state == "success 0"
     assert sum(value for name, value in metrics.items() if "drifted_objects" in name) == 0
     assert "FOREIGN" in node.run("ipset list -n").stdout
+
+
+def test_what_the_guide_shows(node: Node) -> None:
+    """The commands of docs/guides/periodic.md for a node."""
+    guide = next(page for page in GUIDES if page.name == "periodic.md")
+    lines = [line for block in blocks(guide) if block.language == SHELL for line in block.examples()]
+    printed = {line: node.run(line).stdout for line in lines if not line.startswith("ansible-playbook ")}
+    assert len(printed) == 6
+    assert "kubenode-proxy-drift.timer" in printed["systemctl list-timers kubenode-proxy-drift.timer"]
+    assert "drifted" in printed["journalctl -u kubenode-proxy-drift.service"]
+    assert json.loads(printed["kubenode-proxy report --json"])["status"] == "clean"
 
 
 def test_nothing_is_corrected_beside_a_kube_proxy(node: Node) -> None:

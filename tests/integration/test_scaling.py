@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.documentation import shell_lines
 from tests.lab.netns import Network
 from tests.lab.node import CHECKOUT
 
@@ -67,10 +68,9 @@ class Node:
         self.on_controller([*git, "--bare", str(self._bare)], self._folder)
         self.on_controller([*git, str(self.repository)], self._folder)
         self.on_controller(["git", "remote", "add", "origin", str(self._bare)])
-        galaxy = ["ansible-galaxy", "collection"]
-        self.on_controller([*galaxy, "build", str(CHECKOUT), "--output-path", str(self._folder)])
-        archive = str(next(self._folder.glob("*.tar.gz")))
-        self.on_controller([*galaxy, "install", "--offline", "-p", "collections", archive])
+        self.on_controller(["git", "config", "push.autoSetupRemote", "true"])
+        build = ["ansible-galaxy", "collection", "build", str(CHECKOUT), "--output-path", str(self._folder)]
+        self.on_controller(build)
         document = yaml.safe_load(inventory)
         python = {"ansible_python_interpreter": "/usr/bin/python3"}
         document["kube_nodes"]["vars"].update({"kube_proxy_mode": "iptables", **python})
@@ -83,9 +83,15 @@ class Node:
         subprocess.run(argv, cwd=folder or self.repository, env=self._env, check=True, capture_output=True, timeout=120)
 
     def push(self) -> None:
-        self.on_controller(["git", "add", "."])
-        self.on_controller(["git", "commit", "-q", "-m", "Change"])
-        self.on_controller(["git", "push", "-q", "-u", "origin", "main"])
+        """The guide's way to a change."""
+        (block,) = [text for text in blocks("shell") if text.startswith("ansible-galaxy")]
+        install, *git = block.splitlines()
+        archive = "kubenode-proxy-0.1.0.tar.gz"
+        assert install.endswith(f" {archive}")
+        if not (self.repository / "collections").exists():
+            self.on_controller([*shlex.split(install)[:-1], "--offline", str(self._folder / archive)])
+        for line in git:
+            self.on_controller(shlex.split(line))
 
     def run(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Runs a command on the node, with state files that stay."""
@@ -103,12 +109,18 @@ class Node:
 
     def pull(self, *options: str) -> str:
         """Runs the first ansible-pull of the guide."""
-        (line,) = re.findall(r"^ansible-pull .*-i inventory\.yml.*$", GUIDE, re.MULTILINE)
+        first, _second = self.pulls()
         waiting, seconds = "--sleep", "300"
-        argv = [word for word in shlex.split(line) if word not in (waiting, seconds)]
-        assert len(shlex.split(line)) - len(argv) == 2
+        argv = [word for word in first if word not in (waiting, seconds)]
+        assert len(first) - len(argv) == 2
+        return self.run(*argv, *options).stdout
+
+    def pulls(self) -> list[list[str]]:
+        """The two ansible-pulls of the guide, with places of the test."""
+        lines = [line for text in blocks("shell") for line in shell_lines(text) if line.startswith("ansible-pull ")]
         places = {URL: f"file://{self._bare}", CLONE: str(self._folder / "clone")}
-        return self.run(*(places.get(word, word) for word in argv), *options).stdout
+        found = [line.replace(CLONE, places[CLONE]).replace(URL, places[URL]) for line in lines]
+        return [shlex.split(line) for line in found]
 
     def rules(self) -> str:
         return self.run("iptables-save").stdout
@@ -133,6 +145,14 @@ def test_a_pull_corrects_drift_and_brings_new_services(node: Node) -> None:
     assert RULE in node.rules()
     assert RULE.replace("0.10", "0.11") in node.rules()
     assert "PLAY" not in node.pull("-o")
+
+
+def test_a_pull_without_an_entry_in_the_inventory(node: Node) -> None:
+    _first, second = node.pulls()
+    node.run("iptables", "-t", "nat", "-F", "KUBE-SERVICES")
+    # What the inventory says of this node otherwise.
+    node.run(*second, "-e", "kube_proxy_mode=iptables", "-e", "ansible_python_interpreter=/usr/bin/python3")
+    assert RULE in node.rules()
 
 
 def test_a_schedule_of_a_controller(node: Node, tmp_path: Path) -> None:

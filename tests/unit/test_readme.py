@@ -13,15 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from ansible_collections.kubenode.proxy.plugins.module_utils.model import source
 
+from tests.documentation import GUIDES, PAGES
+
 CHECKOUT = Path(__file__).parents[2]
 README = (CHECKOUT / "README.md").read_text()
-OPERATIONS = (CHECKOUT / "docs" / "guides" / "operations.md").read_text()
-DRIFT = (CHECKOUT / "docs" / "guides" / "drift.md").read_text()
-PERIODIC = (CHECKOUT / "docs" / "guides" / "periodic.md").read_text()
-SCALING = (CHECKOUT / "docs" / "guides" / "scaling.md").read_text()
+TEXTS = [page.read_text() for page in PAGES]
 MIGRATION = (CHECKOUT / "docs" / "guides" / "migration.md").read_text()
 
 
@@ -62,12 +62,14 @@ def test_what_is_listed_is_what_there_is() -> None:
     assert listed("Module") == {path.stem for path in (CHECKOUT / "plugins" / "modules").glob("*.py")}
     assert listed("Role") == {path.name for path in (CHECKOUT / "roles").iterdir()}
     assert listed("Playbook") == {path.stem for path in (CHECKOUT / "playbooks").glob("*.yml")}
+    assert listed("Rulebook") == {path.stem for path in (CHECKOUT / "extensions/eda/rulebooks").glob("*.yml")}
 
 
 def test_every_variable_in_the_text_is_one() -> None:
     playbooks = "".join(path.read_text() for path in (CHECKOUT / "playbooks").glob("*.yml"))
-    playbook_variables = set(re.findall(r"(kube_proxy_\w+) (?:\| default|is defined)", playbooks))
-    for text in (README, OPERATIONS, DRIFT, PERIODIC, SCALING, MIGRATION):
+    rulebooks = "".join(path.read_text() for path in (CHECKOUT / "extensions").rglob("*.yml"))
+    playbook_variables = set(re.findall(r"(kube_proxy_\w+) (?:\| default|is defined)", playbooks + rulebooks))
+    for text in TEXTS:
         assert set(re.findall(r"kube_proxy_\w+", text)) <= role_variables() | playbook_variables
         assert set(re.findall(r"drift_timer_\w+", text)) <= role_variables()
 
@@ -92,7 +94,7 @@ def test_the_version_of_the_archive() -> None:
 
 def test_every_playbook_and_variable_of_a_command_is_one() -> None:
     playbooks = {path.stem: path.read_text() for path in (CHECKOUT / "playbooks").glob("*.yml")}
-    for text in (README, OPERATIONS, DRIFT, MIGRATION):
+    for text in TEXTS:
         for command in re.findall(r"^ansible-playbook .*", text, re.MULTILINE):
             assert set(re.findall(r"kubenode\.proxy\.(\w+)", command)) <= set(playbooks), command
             for name in re.findall(r"-e (\w+)=", command):
@@ -121,6 +123,14 @@ def test_the_hooks_of_the_migration_guide_are_tasks_that_the_playbooks_take(tmp_
     assert done.returncode == 0, done.stderr
 
 
-def test_every_link_of_the_migration_guide_leads_somewhere() -> None:
-    for path in re.findall(r"\]\((?!http)([^)#]+)\)", MIGRATION):
-        assert (CHECKOUT / "docs" / "guides" / path).exists()
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_every_link_of_a_guide_leads_somewhere(page: Path) -> None:
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+        assert (page.parent / path).exists()
+
+
+def test_every_guide_is_in_the_readme_and_on_the_site() -> None:
+    site = (CHECKOUT / "docs" / "docsite" / "index.md").read_text()
+    for page in GUIDES:
+        assert f"(docs/guides/{page.name})" in README
+        assert f"\nguides/{page.stem}\n" in site
