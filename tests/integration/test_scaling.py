@@ -147,14 +147,6 @@ def test_a_pull_corrects_drift_and_brings_new_services(node: Node) -> None:
     assert "PLAY" not in node.pull("-o")
 
 
-def test_a_pull_without_an_entry_in_the_inventory(node: Node) -> None:
-    _first, second = node.pulls()
-    node.run("iptables", "-t", "nat", "-F", "KUBE-SERVICES")
-    # What the inventory says of this node otherwise.
-    node.run(*second, "-e", "kube_proxy_mode=iptables", "-e", "ansible_python_interpreter=/usr/bin/python3")
-    assert RULE in node.rules()
-
-
 def test_a_schedule_of_a_controller(node: Node, tmp_path: Path) -> None:
     service, timer = blocks("ini")
     (command,) = re.findall(r"^ExecStart=(.*)$", service, re.MULTILINE)
@@ -171,3 +163,11 @@ def test_a_schedule_of_a_controller(node: Node, tmp_path: Path) -> None:
     node.run("iptables", "-t", "nat", "-F", "KUBE-SERVICES")
     assert node.run(*run, "-l", "node-a", check=False).returncode == 10
     assert RULE not in node.rules()
+
+
+def test_a_pull_without_an_entry_in_the_inventory(node: Node) -> None:
+    _first, second = node.pulls()
+    node.run("iptables", "-t", "nat", "-F", "KUBE-SERVICES")
+    # What the inventory says of this node otherwise.
+    node.run(*second, "-e", "kube_proxy_mode=iptables", "-e", "ansible_python_interpreter=/usr/bin/python3")
+    assert RULE in node.rules()
