@@ -63,15 +63,14 @@ def show(name: str, figures: dict[str, Any], half: dict[str, Any] | None) -> Non
     def line(what: str, value: str) -> None:
         print(f"{name:<32} {what:<44} {value}", flush=True)
 
-    line("raw tools, seconds", f"{raw:.2f}")
-    line("first converge / raw tools", _ratio(first["seconds"], raw))
+    line("first converge / raw tools", _ratio(first, raw))
     if half:
-        line("first converge / at half the size", _ratio(first["seconds"], half["first converge"]["seconds"]))
-    line("second run / first converge", _ratio(second["seconds"], first["seconds"]))
-    line("one endpoint changed / second run", _ratio(changed["seconds"], second["seconds"]))
+        line("first converge / at half the size", _ratio(first, half["first converge"]))
+    line("second run / first converge", _ratio(second, first))
+    line("one endpoint changed / second run", _ratio(changed, second))
     line(
         f"second run / {'nft list' if name.startswith('nftables') else 'iptables-save'}",
-        _ratio(second["seconds"], figures["raw save"]),
+        _ratio(second, figures["raw save"]),
     )
     line("objects written, one endpoint changed", str(changed["operations"]))
     line("peak memory of a run, MB", str(max(found["megabytes"] for found in (first, second, changed))))
@@ -81,8 +80,11 @@ def show(name: str, figures: dict[str, Any], half: dict[str, Any] | None) -> Non
         line(f"{what}, processes and netlink messages", f"{found['processes']}, {found['messages']}")
 
 
-def _ratio(value: float, base: float) -> str:
-    return f"{value / base:.2f}  ({value:.2f} s / {base:.2f} s)"
+def _ratio(value: dict[str, Any], base: dict[str, Any]) -> str:
+    """Of processor seconds, which other programs on the machine hardly change; in brackets, and those of the clock."""
+    ratio = value["processor"] / base["processor"]
+    clock = f"{value['seconds']:.2f} / {base['seconds']:.2f}"
+    return f"{ratio:.2f}  ({value['processor']:.2f} / {base['processor']:.2f}; by the clock {clock})"
 
 
 def versions(runners: dict[str, Runner]) -> None:

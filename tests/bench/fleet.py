@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Measures the playbook drift: a node with many services, a controller with many nodes, the report of a large fleet.
+"""Measures playbooks: a node with many services, a controller with many nodes, the report of a large fleet.
 
 usage: python -m tests.bench.fleet [NODES [FORKS]]
 
@@ -43,6 +43,8 @@ DEFAULT_FORKS = 10
 ONE_NODE = (1000, 10)
 MANY_NODES = (100, 10)
 LARGE_FLEET = (500, 1000)
+FEW_AND_MANY_SERVICES = (10, 10_000)
+FEW_NODES = 10
 # Seconds for one run of a playbook.
 TIMEOUT = 1800
 OWN_DIRECTORIES = ("/root", "/run", "/var/lib", "/etc/sysctl.d", "/etc/modules-load.d")
@@ -196,6 +198,51 @@ def measure_many_nodes(folder: Path, count: int, forks: int) -> None:
     )
 
 
+def measure_sizes(folder: Path) -> None:
+    """What a run of site.yml that changes nothing takes, and how much of that comes with the number of services."""
+    runs: dict[int, tuple[Run, int]] = {}
+    with namespaces(folder, 1) as (outside, hosts):
+        for services in FEW_AND_MANY_SERVICES:
+            inventory = folder / f"services-{services}"
+            inventory.mkdir()
+            controller = Controller(inventory, hosts, (services, 10), "nftables").within("ip", "netns", "exec", outside)
+            controller.play("site")
+            before = sent(outside)
+            runs[services] = controller.play("site"), sent(outside) - before
+    (few, (small, small_bytes)), (many, (large, large_bytes)) = runs.items()
+    line(f"site.yml, {few}x10", "second run on one node, seconds", f"{small.seconds:.1f}")
+    name = f"site.yml, {many}x10 / {few}x10"
+    line(name, "bytes sent in a second run", f"{large_bytes / small_bytes:.2f}  ({large_bytes} / {small_bytes})")
+    line(name, "processor seconds of the controller", shares(large.processor, small.processor))
+
+
+def measure_fleets(folder: Path, count: int, forks: int) -> None:
+    """What a node more takes, in a run of site.yml that changes nothing."""
+    runs: dict[int, Run] = {}
+    with namespaces(folder, count) as (outside, hosts):
+        for nodes in (FEW_NODES, count):
+            inventory = folder / f"nodes-{nodes}"
+            inventory.mkdir()
+            chosen = dict(list(hosts.items())[:nodes])
+            controller = Controller(inventory, chosen, (10, 10), "iptables").within("ip", "netns", "exec", outside)
+            controller.play("site", forks)
+            runs[nodes] = controller.play("site", forks)
+    few, many = runs[FEW_NODES], runs[count]
+    name = f"site.yml, {count} nodes / {FEW_NODES}"
+    line(name, f"seconds a node, {forks} forks", shares(many.seconds / count, few.seconds / FEW_NODES))
+    line(name, "processor seconds of the controller a node", shares(many.processor / count, few.processor / FEW_NODES))
+
+
+def sent(namespace: str) -> int:
+    """Bytes that left the controller's network namespace so far."""
+    command = ["ip", "netns", "exec", namespace, "cat", "/sys/class/net/br0/statistics/tx_bytes"]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def shares(value: float, base: float) -> str:
+    return f"{value / base:.2f}  ({value:.2f} / {base:.2f})"
+
+
 def measure_report(nodes: int, objects: int) -> None:
     """The report of a fleet of which every node has drifted in as many objects as a result lists."""
     name = f"{nodes} nodes, {objects} objects each"
@@ -238,6 +285,10 @@ def main() -> int:
         with directory() as folder, namespaces(folder, 1) as (outside, hosts):
             controller = Controller(folder, hosts, ONE_NODE, mode).within("ip", "netns", "exec", outside)
             measure_one_node(f"{mode} {size}", controller)
+    with directory() as folder:
+        measure_sizes(folder)
+    with directory() as folder:
+        measure_fleets(folder, count, forks)
     with directory() as folder:
         measure_many_nodes(folder, count, forks)
     return 0
