@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: (c) 2026, kubenode.proxy contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A node, its services and real packets: python -m tests.demo [MODE]"""
+"""A node, its services and real packets: python -m tests.demo [MODE]
+
+With --project it is not this checkout that is shown, but the collection as it is installed there.
+"""
 
 from __future__ import annotations
 
+import argparse
 import platform
 import signal
 import sys
@@ -24,10 +28,9 @@ from tests.world.requests import ANSWERED, Answer
 from tests.world.world import World, WorldError
 
 from . import namespace_node, traffic
-from .ansible import Ansible, AnsibleError, Run
+from .ansible import Ansible, AnsibleError, Project, Run
 from .screen import Screen
 
-PLAYBOOK = "site.yml"
 MODES = ("ipvs", "iptables", "nftables")
 INFO_MODULE = "kubenode.proxy.proxy_info"
 # IPVS adds up its counters every other second.
@@ -43,22 +46,31 @@ class Node(NamedTuple):
     mode: str
 
 
-def start(screen: Screen, stack: ExitStack, mode: str) -> Node:
-    return (start_namespace if mode == "nftables" else start_guest)(screen, stack, mode)
+class Options(NamedTuple):
+    """What to show. python: the node's, by its path."""
+
+    mode: str
+    project: Project
+    python: str
 
 
-def start_namespace(screen: Screen, stack: ExitStack, mode: str) -> Node:
+def start(screen: Screen, stack: ExitStack, options: Options) -> Node:
+    return (start_namespace if options.mode == "nftables" else start_guest)(screen, stack, options)
+
+
+def start_namespace(screen: Screen, stack: ExitStack, options: Options) -> Node:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kubenode-demo-")))
     with screen.step("A node starts: a network namespace, with pods, a neighbour, and a client outside") as notes:
         world = stack.enter_context(World())
         notes.append(f"Linux {platform.release()}")
     inventory = folder / "inventory.yml"
-    namespace_node.write_inventory(inventory, layout.NODE_NAME, ["kube_nodes"])
+    namespace_node.write_inventory(inventory, layout.NODE_NAME, ["kube_nodes"], options.python)
     wrapper = namespace_node.wrapper(world.node, folder / "node")
-    return Node(world, Ansible(inventory, layout.NODE_NAME, folder / "ansible", mode, wrapper), mode)
+    ansible = Ansible(options.project, inventory, layout.NODE_NAME, folder / "ansible", options.mode, wrapper)
+    return Node(world, ansible, options.mode)
 
 
-def start_guest(screen: Screen, stack: ExitStack, mode: str) -> Node:
+def start_guest(screen: Screen, stack: ExitStack, options: Options) -> Node:
     lab = stack.enter_context(Lab("demo"))
     with screen.step("A node starts: a kernel of its own, reached over SSH") as notes:
         guest = lab.start(layout.NODE_NAME)
@@ -67,13 +79,15 @@ def start_guest(screen: Screen, stack: ExitStack, mode: str) -> Node:
         world = stack.enter_context(World(guest, node_is_root=True))
     # In the lab's directory, which goes with the lab, even if this process is killed.
     inventory = lab.directory / "inventory.yml"
-    lab.write_inventory(inventory, {"kube_nodes": [layout.NODE_NAME]})
-    return Node(world, Ansible(inventory, layout.NODE_NAME, lab.directory / "ansible", mode), mode)
+    variables = {"ansible_python_interpreter": options.python}
+    lab.write_inventory(inventory, {"kube_nodes": [layout.NODE_NAME]}, variables)
+    ansible = Ansible(options.project, inventory, layout.NODE_NAME, lab.directory / "ansible", options.mode)
+    return Node(world, ansible, options.mode)
 
 
 def play(screen: Screen, node: Node) -> Run:
-    with screen.step(" ".join(["ansible-playbook -i examples/inventory", *node.ansible.variables, PLAYBOOK])) as notes:
-        run = node.ansible.play(PLAYBOOK)
+    with screen.step(" ".join(["ansible-playbook -i examples/inventory", *node.ansible.command_end])) as notes:
+        run = node.ansible.play()
         notes.append(f"changed={run.changed}")
     return run
 
@@ -188,10 +202,11 @@ def summary(info: dict[str, Any]) -> str:
     return "; ".join([", ".join(f"{len(info[name])} {name.replace('_', ' ')}" for name in objects), ", ".join(tools)])
 
 
-def demonstrate(screen: Screen, mode: str) -> None:
+def demonstrate(screen: Screen, options: Options) -> None:
+    mode = options.mode
     with ExitStack() as stack:
         screen.heading("One node", f"examples/inventory, {mode} mode")
-        node = start(screen, stack, mode)
+        node = start(screen, stack, options)
         first = play(screen, node)
         if first.changed == 0:
             screen.problem("the first run changed nothing")
@@ -213,16 +228,26 @@ def interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def parse_options(arguments: Sequence[str] | None = None) -> Options:
+    parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__)
+    parser.add_argument("mode", nargs="?", default=MODES[0], choices=MODES)
+    parser.add_argument("--project", type=Path, help="a directory with the installed collection and examples/ in it")
+    parser.add_argument("--programs", type=Path, help="the directory of Ansible's programs for that project")
+    parser.add_argument("--python", default="/usr/bin/python3", help="path of the node's Python")
+    given = parser.parse_args(arguments)
+    if bool(given.project) != bool(given.programs):
+        parser.error("--project and --programs go together")
+    project = Project.installed(given.project, given.programs) if given.project else Project.checkout()
+    return Options(given.mode, project, given.python)
+
+
 def main() -> int:
     signal.signal(signal.SIGTERM, interrupt)
-    mode = sys.argv[1] if len(sys.argv) > 1 else MODES[0]
-    if mode not in MODES:
-        print(f"MODE={mode}: choose one of {', '.join(MODES)}", file=sys.stderr)
-        return 2
+    options = parse_options()
     screen = Screen()
     begin = time.monotonic()
     try:
-        demonstrate(screen, mode)
+        demonstrate(screen, options)
     except KeyboardInterrupt:
         screen.line("\ninterrupted; the node and its networks are gone")
         return 130

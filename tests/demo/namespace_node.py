@@ -31,7 +31,6 @@ exec "$@"
 """
 HOST = {
     "ansible_connection": "local",
-    "ansible_python_interpreter": "/usr/bin/python3",
     "kube_proxy_node_addresses": [address.partition("/")[0] for address in layout.NODE_ADDRESSES["nodes"]],
     # Limits of connection tracking are the first namespace's alone.
     "kube_proxy_conntrack_max_per_core": 0,
@@ -45,6 +44,7 @@ def wrapper(namespace: str, copies: Path) -> list[str]:
     return ["ip", "netns", "exec", namespace, "sh", "-c", script, "sh", str(copies)]
 
 
-def write_inventory(path: Path, node: str, groups: Sequence[str]) -> None:
-    """An inventory with the way to the node."""
-    path.write_text(yaml.safe_dump({group: {"hosts": {node: dict(HOST)}} for group in groups}))
+def write_inventory(path: Path, node: str, groups: Sequence[str], python: str) -> None:
+    """An inventory with the way to the node. python: the path of the interpreter that modules run with."""
+    host = {**HOST, "ansible_python_interpreter": python}
+    path.write_text(yaml.safe_dump({group: {"hosts": {node: host}} for group in groups}))

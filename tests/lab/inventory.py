@@ -14,11 +14,12 @@ def render(
     groups: Mapping[str, Sequence[str]],
     variables: Mapping[str, str],
 ) -> str:
-    """YAML; a value that all hosts share stands once."""
-    shared = dict(variables)
+    """YAML; a value that all hosts share stands once. variables: for all of them, whatever their own are."""
+    shared = {}
     for name, value in next(iter(hosts.values()), {}).items():
         if name != "ansible_host" and all(other.get(name) == value for other in hosts.values()):
             shared[name] = value
+    shared.update(variables)
     own = {host: {name: value for name, value in of.items() if name not in shared} for host, of in hosts.items()}
     document = {
         "all": {
