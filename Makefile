@@ -15,6 +15,8 @@ VERSION ?=
 BACKEND ?=
 SIZES ?=
 SAMPLE ?=
+TARGETS ?=
+MATRIX ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,7 +36,7 @@ sanity = scripts/ansible-test sanity --color no $(1) >.cache/sanity.log 2>&1 || 
   { grep -E "^(ERROR|FATAL):" .cache/sanity.log || tail -n 50 .cache/sanity.log; exit 1; }
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help setup packages stock-kernel java lint sanity docs unit conformance conformances compatibility compatible audit audits leftover leftovers integration targets demo bench test clean
+.PHONY: help setup packages stock-kernel java lint sanity docs unit conformance conformances compatibility compatible audit audits leftover leftovers integration targets matrix demo bench test clean
 
 help: ## List the targets
 	@echo 'make setup, then any of:'
@@ -147,6 +149,10 @@ targets: packages $(STAMP) $(LINK) ## ansible-test integration: every module on 
 	  { grep -E "^(ERROR|FATAL|fatal):|^TASK|^\[ERROR" .cache/targets.log | grep -B 1 -vE "^TASK"; exit 1; }
 	@awk '/^Running/ { print "  " $$2 }' .cache/targets.log
 
+matrix: packages $(STAMP) $(LINK) ## The built collection beside the oldest and the newest ansible-core (root, MATRIX=full)
+	$(call heading,oldest and newest ansible-core)
+	@MATRIX=$(MATRIX) python -m pytest tests/matrix -q
+
 demo: packages $(STAMP) $(LINK) ## See it work on a throw-away node (root, MODE)
 	@python -m tests.demo $(MODE)
 
@@ -154,7 +160,7 @@ bench: packages $(STAMP) $(LINK) ## Measure on real kernels, beside the raw tool
 	@python -m tests.bench $(SIZES)
 	@python -m tests.bench.fleet
 
-test: lint sanity docs unit conformances compatible audits leftovers integration targets ## All checks, as in CI
+test: lint sanity docs unit conformances compatible audits leftovers integration targets matrix ## All checks, as in CI
 
 clean: ## Remove what the targets made, .venv included
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis collections tests/output *.tar.gz

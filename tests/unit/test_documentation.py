@@ -90,6 +90,14 @@ def test_everything_has_a_description(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
+def test_every_module_has_check_mode_and_shows_its_changes(name: str) -> None:
+    attributes = documentation(name)["attributes"]
+    info = name.endswith("_info")
+    support = {key: attributes[key]["support"] for key in ("check_mode", "diff_mode", "idempotent")}
+    assert support == {"check_mode": "full", "diff_mode": "N/A" if info else "full", "idempotent": "full"}
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_what_is_returned_is_described(name: str) -> None:
     returned = yaml.safe_load(load(name).RETURN)
     assert undescribed(returned) == []
@@ -120,6 +128,7 @@ def test_the_action_group_has_modules_only() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_related_modules_exist(name: str) -> None:
-    related = [entry["module"] for entry in documentation(name).get("seealso", []) if "module" in entry]
+    related = [entry["module"] for entry in documentation(name)["seealso"] if "module" in entry]
+    assert related
     ours = [module.rpartition(".")[2] for module in related if module.startswith("kubenode.proxy.")]
     assert [module for module in ours if module not in MODULES or module == name] == []
