@@ -24,7 +24,7 @@ import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import iptables
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Runner
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import detect
-from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import phases, plan
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import applied, phases, plan
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain, Tables, parse
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables_rule import canonical, quote
@@ -114,12 +114,28 @@ class Node:
         return iptables.read(self.runner, self.backend, self.family)
 
     def converge(self, desired: Tables) -> int:
-        """Applies the plan in two phases; the number of its operations."""
-        operations = plan(self.tables(), desired, OWNERSHIP, self.family)
+        """Applies the plan in two phases; the number of its operations. The kernel has what is then expected of it."""
+        expected = self.tables()
+        operations = plan(expected, desired, OWNERSHIP, self.family)
         iptables.verify(self.runner, self.backend, self.family, operations)
         for phase in phases(operations):
             iptables.apply(self.runner, self.backend, self.family, phase)
+            expected = applied(expected, phase)
+        made = iptables.read(Runner(), self.backend, self.family)
+        assert spelt(expected, self.family) == spelt(made, self.family)
         return len(operations)
+
+
+def spelt(tables: Tables, family: str) -> Tables:
+    """Tables in canonical form, without the built-in chains that hold nothing."""
+    return {
+        table: {
+            name: Chain(chain.policy, tuple(canonical(rule, family) for rule in chain.rules))
+            for name, chain in chains.items()
+            if chain.rules or chain.policy is None
+        }
+        for table, chains in tables.items()
+    }
 
 
 @pytest.fixture

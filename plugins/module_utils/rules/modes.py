@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..model.errors import InputError
 from . import iptables, ipvs, nftables
 
 if TYPE_CHECKING:
@@ -23,7 +22,5 @@ RENDERERS = {"ipvs": ipvs.render, "iptables": iptables.render, "nftables": nftab
 
 
 def render(service_data: ServiceData, node: Node, configuration: ProxyConfiguration, facts: NodeFacts) -> RuleSet:
-    """The rule set of a node in the mode of its configuration. Raises InputError for a mode that has no renderer."""
-    if configuration.mode not in RENDERERS:
-        raise InputError([f"configuration.mode: {configuration.mode} is not supported: use {' or '.join(RENDERERS)}"])
+    """The rule set of a node in the mode of its configuration."""
     return RENDERERS[configuration.mode](service_data, node, configuration, facts)
