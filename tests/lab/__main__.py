@@ -25,12 +25,15 @@ def node_names(text: str) -> list[str]:
 
 def up(options: argparse.Namespace) -> int:
     names = options.nodes
+    owner = Process.of(options.owner) if options.owner else None
+    if owner and not owner.alive():
+        raise LabError(f"there is no process {options.owner} that could own the lab")
     begin = time.monotonic()
     with Lab(options.name, unique=False) as lab:
         lab.start_all(names, systemd=options.systemd, memory=options.memory, modprobe=options.modprobe)
         if options.inventory:
             lab.write_inventory(options.inventory, dict.fromkeys(options.group, names))
-        lab.detach()
+        lab.detach(owner)
     for node in lab.nodes.values():
         print(f"{node.name}\t{node.address}\t{node.address6}")
     print(f"up after {time.monotonic() - begin:.1f} s; python -m tests.lab ssh {lab.name} {names[0]}")
@@ -87,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--memory", default="256M", help="of each node (default: 256M)")
     sub.add_argument("--modprobe", action="append", default=[], metavar="MODULE", help="load a kernel module")
     sub.add_argument("--inventory", type=Path, metavar="FILE", help="write an Ansible inventory")
+    sub.add_argument("--owner", type=int, metavar="PID", help="take the lab down when this process ends, too")
     sub.add_argument("--group", action="append", default=[], help="a group for all nodes (default: nodes)")
     sub = command("ssh", ssh, "Run a command, or a shell, in a node.")
     sub.add_argument("name")

@@ -124,7 +124,7 @@ class Lab:
         first, second = lab.start_all(["n1", "n2"], modprobe=["ip_vs"])
         print(first.run("lsmod").stdout)
 
-    After `detach()` the lab stays until `python -m tests.lab down NAME`.
+    After `detach()` the lab stays until `python -m tests.lab down NAME`, or until the process that it was left to ends.
     unique: a random part is added to the name, so that labs of one name run side by side.
     """
 
@@ -200,11 +200,13 @@ class Lab:
             start_new_session=True,
         )
 
-    def detach(self) -> None:
-        """Let the lab outlive this process."""
-        State(self.namespace, None).save(self.directory)
+    def detach(self, owner: Process | None = None) -> None:
+        """Let the lab outlive this process. owner: another process, whose end is then the lab's."""
+        State(self.namespace, owner).save(self.directory)
         self._detached = True
+        keeper = self._start_keeper(owner) if owner else None
         self._stop_keeper()
+        self._keeper = keeper
 
     def _stop_keeper(self) -> None:
         if self._keeper:

@@ -293,6 +293,27 @@ def test_the_command_line_takes_a_lab_up_and_down(tmp_path: Path) -> None:
     assert traces(namespace) == []
 
 
+def test_a_lab_of_the_command_line_ends_with_its_owner() -> None:
+    name = f"owned-{os.getpid()}"
+    command = [sys.executable, "-m", "tests.lab", "up", name, "--owner"]
+    with subprocess.Popen(["sleep", "60"]) as owner:
+        try:
+            up = subprocess.run(
+                [*command, str(owner.pid)], cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False
+            )
+            assert up.returncode == 0, up.stderr
+            namespace = Lab.attach(name).namespace
+            assert traces(namespace)
+        finally:
+            owner.kill()
+    assert host.wait_until(lambda: traces(namespace) == [], timeout=10), traces(namespace)
+    again = subprocess.run(
+        [*command, str(owner.pid)], cwd=CHECKOUT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert again.returncode == 1
+    assert f"there is no process {owner.pid}" in again.stderr
+
+
 def test_what_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "SEARCH_PATH", "/nowhere")
     with pytest.raises(LabError, match=r"(?s)linux.uml.*--no-install-recommends .*netcat-openbsd .*user-mode-linux"):
