@@ -3,8 +3,9 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The process on the machine that has the namespaces. Reads requests, one JSON object a line, and answers in kind.
 
-It builds the world when it starts and takes it down when its input ends, however that comes about. Needs the standard
-library; to converge, the collection.
+It builds the world when it starts and takes it down when its input ends, however that comes about. With --stay it
+builds one that stays as long as the machine runs, and with --join it serves that. Needs the standard library; to
+converge, the collection.
 """
 
 from __future__ import annotations
@@ -102,24 +103,40 @@ def answer(agent: Agent, line: str) -> str:
         return json.dumps({"error": traceback.format_exc()})
 
 
-def serve(options: argparse.Namespace, state_folder: str) -> None:
-    with Network(prefix=options.prefix) as network:
+@contextlib.contextmanager
+def world(agent: Agent, network: Network, *, node_is_root: bool) -> Iterator[None]:
+    """The world, for the time of the block."""
+    with network:
         try:
-            agent = Agent(network, node_is_root=options.root, state_folder=state_folder)
-            build.build(network, node_is_root=options.root)
+            build.build(network, node_is_root=node_is_root)
             servers.start(layout.PODS, agent.inside)
-            print(json.dumps({"result": "ready"}), flush=True)
-            for line in sys.stdin:
-                print(answer(agent, line), flush=True)
+            yield
         finally:
-            if options.root:
+            if node_is_root:
                 subprocess.run(["ip", "netns", "delete", network.full_name(layout.NODE)], check=False)
+
+
+def serve(options: argparse.Namespace, state_folder: str) -> None:
+    network = Network(prefix=options.prefix)
+    agent = Agent(network, node_is_root=options.root, state_folder=state_folder)
+    if options.stay:
+        build.build(network, node_is_root=options.root)
+        servers.start(layout.PODS, agent.inside, stay=True)
+        return
+    around = contextlib.nullcontext() if options.join else world(agent, network, node_is_root=options.root)
+    with around:
+        print(json.dumps({"result": "ready"}), flush=True)
+        for line in sys.stdin:
+            print(answer(agent, line), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--prefix", default="", help="before the names of all namespaces")
     parser.add_argument("--root", action="store_true", help="the node is the namespace of this process")
+    life = parser.add_mutually_exclusive_group()
+    life.add_argument("--stay", action="store_true", help="build a world that stays, and end")
+    life.add_argument("--join", action="store_true", help="serve a world that stays")
     options = parser.parse_args()
     # The other side closes the input when it ends; a signal to both would come in the way of taking the world down.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

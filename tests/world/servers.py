@@ -77,13 +77,24 @@ def _answer(name: str, client: tuple[str, int]) -> bytes:
     return f"{name} {client[0].removeprefix('::ffff:')} {client[1]}\n".encode()
 
 
-def start(pods: Mapping[str, layout.Host], enter: Enter) -> int:
-    """Start the process, which ends with this one; returns once all sockets listen."""
+def _leave() -> None:
+    """Let go of who started this process, and of what it reads and writes."""
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+
+
+def start(pods: Mapping[str, layout.Host], enter: Enter, *, stay: bool = False) -> int:
+    """Start the process; returns once all sockets listen. It ends with this one, unless it is to stay."""
     ready_read, ready_write = os.pipe()
     life_read, life_write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(life_write)
+        if stay:
+            _leave()
+        else:
+            os.close(life_write)
         try:
             servers = Servers(pods, enter)
             os.write(ready_write, b"1")

@@ -50,11 +50,13 @@ class World:
     World()                       on this machine's kernel; the node is a namespace
     World(guest)                  in a guest of the lab; the node is a namespace there
     World(guest, node_is_root=True)   the node is the guest itself, as SSH reaches it; nothing of it is configured
+
+    join: the world is there already, built with `python -m tests.world.agent --stay`, and is there afterwards.
     """
 
-    def __init__(self, guest: Node | None = None, *, node_is_root: bool = False) -> None:
+    def __init__(self, guest: Node | None = None, *, node_is_root: bool = False, join: bool = False) -> None:
         self._guest = guest
-        self._options = ["--root"] if node_is_root else []
+        self._options = [*(["--root"] if node_is_root else []), *(["--join"] if join else [])]
         self._prefix = f"kn-{secrets.token_hex(3)}-" if guest is None else ""
         if self._prefix:
             self._options += ["--prefix", self._prefix]
