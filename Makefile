@@ -17,6 +17,7 @@ SIZES ?=
 SAMPLE ?=
 TARGETS ?=
 MATRIX ?=
+SCENARIO ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,7 +37,7 @@ sanity = scripts/ansible-test sanity --color no $(1) >.cache/sanity.log 2>&1 || 
   { grep -E "^(ERROR|FATAL):" .cache/sanity.log || tail -n 50 .cache/sanity.log; exit 1; }
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help setup packages stock-kernel java lint sanity docs unit conformance conformances compatibility compatible audit audits leftover leftovers integration targets matrix demo bench test clean
+.PHONY: help setup packages stock-kernel java lint sanity docs unit conformance conformances compatibility compatible audit audits leftover leftovers molecule integration targets matrix demo bench test clean
 
 help: ## List the targets
 	@echo 'make setup, then any of:'
@@ -74,7 +75,7 @@ lint: packages $(STAMP) $(LINK) ## Style and types: ruff, mypy, shellcheck, ansi
 	@ruff check
 	@ruff format --check --quiet || { ruff format --check; exit 1; }
 	@mypy | sed "s,^\.cache/collections/ansible_collections/kubenode/proxy/,,"
-	@shellcheck .ci/run scripts/install-apt scripts/stock-kernel scripts/ansible-test tests/lab/guest/*
+	@shellcheck .ci/run scripts/install-apt scripts/stock-kernel scripts/ansible-test scripts/molecule tests/lab/guest/*
 	@ansible-lint --offline
 	@antsibull-changelog lint
 	@reuse lint --quiet || { reuse lint --lines; exit 1; }
@@ -139,6 +140,10 @@ leftover: packages $(STAMP) $(LINK) ## Take nodes as kube-proxy left them to oth
 leftovers: ## Every mode, and every tenth case
 	@for mode in ipvs iptables nftables; do $(MAKE) leftover MODE=$$mode SAMPLE=10; done
 
+molecule: packages $(STAMP) $(LINK) ## Molecule scenarios on nodes with kernels of their own (root, SCENARIO)
+	$(call heading,molecule: $(or $(SCENARIO),all scenarios))
+	@scripts/molecule $(SCENARIO)
+
 integration: stock-kernel java $(STAMP) $(LINK) ## Tests with namespaces and nodes (root)
 	$(call heading,integration tests)
 	@python -m pytest $(wildcard tests/integration) tests/lab -q
@@ -160,7 +165,7 @@ bench: packages $(STAMP) $(LINK) ## Measure on real kernels, beside the raw tool
 	@python -m tests.bench $(SIZES)
 	@python -m tests.bench.fleet
 
-test: lint sanity docs unit conformances compatible audits leftovers integration targets matrix ## All checks, as in CI
+test: lint sanity docs unit conformances compatible audits leftovers molecule integration targets matrix ## All checks, as in CI
 
 clean: ## Remove what the targets made, .venv included
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis collections tests/output *.tar.gz
