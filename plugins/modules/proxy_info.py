@@ -11,8 +11,10 @@ module: proxy_info
 short_description: Show what of a service proxy is live on a node
 version_added: 0.1.0
 description:
-  - Shows the IPVS virtual servers with their connections and traffic, IP sets, kube-proxy's chains, the addresses of
-    the dummy link, and versions of the tools, whoever made them.
+  - Shows the IPVS virtual servers with their connections and traffic, IP sets, kube-proxy's chains and its tables of
+    nftables, the addresses of the dummy link, and versions of the tools, whoever made them.
+  - On request, shows the services of the node's service data, each with its path from the addresses to the endpoints,
+    and what it has carried.
   - What a node does not have gives an empty value and a note, not a failure.
 extends_documentation_fragment:
   - kubenode.proxy.attributes.info
@@ -22,10 +24,11 @@ options:
   gather:
     description:
       - What to look at. Each costs a process or two, virtual servers a few messages each.
+      - V(services) and V(traffic) take a node to which M(kubenode.proxy.rule_set) has brought a rule set.
     type: list
     elements: str
-    choices: [virtual_servers, sets, chains, addresses, versions]
-    default: [virtual_servers, sets, chains, addresses, versions]
+    choices: [virtual_servers, sets, chains, nftables, addresses, versions, services, traffic]
+    default: [virtual_servers, sets, chains, nftables, addresses, versions]
   members:
     description:
       - Whether the members of sets are listed, and not only counted.
@@ -63,6 +66,10 @@ EXAMPLES = r"""
   kubenode.proxy.proxy_info:
     gather: [sets]
     members: true
+
+- name: See which way the traffic of each service goes
+  kubenode.proxy.proxy_info:
+    gather: [services, traffic]
 """
 
 RETURN = r"""
@@ -159,6 +166,16 @@ chains:
   returned: when V(chains) is in O(gather)
   sample:
     - {family: ipv4, table: nat, name: KUBE-SERVICES, rule_count: 6}
+nftables:
+  description: The tables of nftables that are kube-proxy's by their names.
+  type: list
+  elements: dict
+  returned: when V(nftables) is in O(gather)
+  sample:
+    - name: ip kube-proxy
+      chain_count: 24
+      rule_count: 31
+      sets: [{name: service-ips, kind: map, element_count: 12}]
 addresses:
   description: Addresses of the dummy link.
   type: list
@@ -171,6 +188,61 @@ versions:
   type: dict
   returned: when V(versions) is in O(gather)
   sample: {iptables: 1.8.9, iptables_backend: nft, ipset: "7.17", nft: 1.0.6, ipvs: 1.2.1}
+services:
+  description: The service ports of the node's service data, in the order of family, namespace, name and port.
+  type: list
+  elements: dict
+  returned: when V(services) is in O(gather)
+  contains:
+    name:
+      description: Namespace, name and name of the port.
+      type: str
+      sample: "default/web:http"
+    protocol:
+      description: Protocol.
+      type: str
+    family:
+      description: Address family, V(ipv4) or V(ipv6).
+      type: str
+    addresses:
+      description: Where clients find it. A node port has the address V(*:30080), whatever the node's addresses are.
+      type: list
+      elements: dict
+      sample: [{kind: cluster IP, address: "10.96.0.10:80"}]
+    path:
+      description:
+        - The steps from the addresses to the endpoints, through virtual servers or chains, as the last run brought them
+          to the node and as the kernel has them.
+        - The C(status) of a step is V(live), V(missing), V(extra), or V(changed) where the C(label) differs. The label
+          is a share, a weight, a scheduler, or empty.
+        - A path may also end at V(refused) or V(dropped).
+      type: list
+      elements: dict
+      sample:
+        - {from: "10.96.0.10:80", to: KUBE-SVC-ERIFXISQEP7F7OF4, label: "", status: live}
+traffic:
+  description:
+    - What service ports have carried since their objects came into being. The figures start from 0 again when a run, or
+      anything else, makes these anew.
+    - In iptables mode only connections are counted, in nftables mode nothing is.
+  type: dict
+  returned: when V(traffic) is in O(gather)
+  contains:
+    uptime:
+      description: Seconds from the start of the node to the reading.
+      type: float
+    services:
+      description: Figures by service port. C(active_connections) is the number at present.
+      type: list
+      elements: dict
+      sample:
+        - name: "default/web:http"
+          protocol: tcp
+          family: ipv4
+          connections: 12
+          incoming_bytes: 9012
+          outgoing_bytes: 81200
+          active_connections: 2
 kernel:
   description: Release of the running kernel.
   type: str

@@ -16,13 +16,16 @@ from ..kernel import ipset as kernel_ipset
 from ..kernel import iptables as kernel_iptables
 from ..kernel import ipvs as kernel_ipvs
 from ..kernel import modules as kernel_modules
+from ..kernel import nftables as kernel_nftables
 from ..kernel import processes
 from ..kernel.command import KernelError
 from ..kernel.links import Links
+from ..model.errors import InputError
 from ..rules import names
 from ..rules.ipvs_sets import OWN_SETS
 from ..state.ipvs import SCHEDULER_FLAG_NAMES, RealServerStatistics, Traffic
 from .compiled import read_compiled
+from .live_services import LiveServices
 from .module import BACKEND, NETNS, access
 from .rule_set import default_path
 from .snapshots import Snapshots
@@ -34,12 +37,13 @@ if TYPE_CHECKING:
     from .module import Call
     from .node import NodeAccess
 
-SUBSETS = ["virtual_servers", "sets", "chains", "addresses", "versions"]
+DEFAULT_SUBSETS = ["virtual_servers", "sets", "chains", "nftables", "addresses", "versions"]
+SUBSETS = [*DEFAULT_SUBSETS, "services", "traffic"]
 # A node without nft is no oddity.
 NEEDED = frozenset({"iptables", "ipset", "ipvs"})
 VERSION = re.compile(r"v(\d[\w.]*)")
 ARGUMENT_SPEC: dict[str, Any] = {
-    "gather": {"type": "list", "elements": "str", "choices": SUBSETS, "default": SUBSETS},
+    "gather": {"type": "list", "elements": "str", "choices": SUBSETS, "default": DEFAULT_SUBSETS},
     "members": {"type": "bool", "default": False},
     "rules": {"type": "bool", "default": False},
     "link": {"type": "str", "default": "kube-ipvs0"},
@@ -57,8 +61,11 @@ def work(module: Call) -> dict[str, Any]:
         "virtual_servers": lambda: virtual_servers(node),
         "sets": lambda: sets(node, params["members"]),
         "chains": lambda: chains(node, params["backend"], params["rules"]),
+        "nftables": lambda: nftables(node),
         "addresses": lambda: addresses(node, params["link"]),
         "versions": lambda: versions(node),
+        "services": lambda: LiveServices(node, params["backend"]).paths(),
+        "traffic": lambda: LiveServices(node, params["backend"]).traffic(),
     }
     notes: list[str] = []
     found: dict[str, Any] = {}
@@ -67,9 +74,9 @@ def work(module: Call) -> dict[str, Any]:
             try:
                 found[subset], more = readers[subset]()
                 notes += more
-            except KernelError as error:
+            except (KernelError, InputError) as error:
                 # What is missing is something to know of a node, too.
-                found[subset] = {} if subset == "versions" else []
+                found[subset] = {} if subset in ("versions", "traffic") else []
                 notes.append(f"{subset}: {error}")
     return {
         "changed": False,
@@ -142,6 +149,24 @@ def chains(node: NodeAccess, choice: str, rules: bool) -> tuple[list[dict[str, A
                     one = {"family": family, "table": table, "name": name, "rule_count": len(chain.rules)}
                     found.append({**one, "rules": list(chain.rules)} if rules else one)
     return found, notes
+
+
+def nftables(node: NodeAccess) -> tuple[list[dict[str, Any]], list[str]]:
+    """kube-proxy's tables."""
+    own = names.is_own_table
+    found = [
+        {
+            "name": name,
+            "chain_count": len(table.chains),
+            "rule_count": sum(len(chain.rules) for chain in table.chains.values()),
+            "sets": [
+                {"name": set_name, "kind": one.kind, "element_count": len(one.elements)}
+                for set_name, one in sorted(table.sets.items())
+            ],
+        }
+        for name, table in sorted(kernel_nftables.read(node.runner, node.nftables, own, own).items())
+    ]
+    return found, []
 
 
 def addresses(node: NodeAccess, link: str) -> tuple[list[str], list[str]]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ..plan.iptables import ChainContent, JumpChange
 from ..plan.operation import REMOVE, Operation
-from ..state.iptables import Tables, parse
+from ..state.iptables import Tables, parse, parse_counters
 from .command import CommandError, KernelError, Runner
 from .iptables_stages import is_large, stages
 
@@ -124,6 +124,15 @@ def read(
         )
     wanted.update(if_readable)
     return {name: chains for name, chains in parse(text).items() if name in wanted}
+
+
+def counters(runner: Runner, backend: Backend, family: str) -> dict[str, list[int]]:
+    """How many packets the rules of each chain of the table nat have matched, in the order of the rules.
+
+    These are statistics: nothing compares them. Raises KernelError.
+    """
+    program = backend.tools[family].program
+    return parse_counters(runner.run([f"{program}-save", "-c", "-t", "nat"]).stdout)
 
 
 def verify(runner: Runner, backend: Backend, family: str, operations: Iterable[Operation]) -> None:

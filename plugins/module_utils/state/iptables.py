@@ -16,6 +16,7 @@ import re
 from typing import Dict, NamedTuple
 
 COUNTERS = re.compile(r"^\[\d+:\d+\] ")
+COUNTED_RULE = re.compile(r"^\[(\d+):\d+\] -A (\S+)", re.MULTILINE)
 
 
 class Chain(NamedTuple):
@@ -57,6 +58,14 @@ def parse(text: str) -> Tables:
         table: {chain: Chain(policy, tuple(rules[table][chain])) for chain, policy in chains.items()}
         for table, chains in policies.items()
     }
+
+
+def parse_counters(text: str) -> dict[str, list[int]]:
+    """Text of one table from ``iptables-save -c`` -> packets that each rule has matched, by chain."""
+    found: dict[str, list[int]] = {}
+    for packets, chain in COUNTED_RULE.findall(text):
+        found.setdefault(chain, []).append(int(packets))
+    return found
 
 
 def render(tables: Tables) -> str:
