@@ -37,7 +37,7 @@ sanity = scripts/ansible-test sanity --color no $(1) >.cache/sanity.log 2>&1 || 
   { grep -E "^(ERROR|FATAL):" .cache/sanity.log || tail -n 50 .cache/sanity.log; exit 1; }
 heading = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help setup packages stock-kernel java lint sanity docs unit conformance conformances compatibility compatible audit audits leftover leftovers molecule integration targets matrix demo bench test clean
+.PHONY: help setup packages stock-kernel java browser lint sanity docs unit conformance conformances compatibility compatible audit audits leftover leftovers molecule integration targets matrix demo bench test clean
 
 help: ## List the targets
 	@echo 'make setup, then any of:'
@@ -54,6 +54,9 @@ stock-kernel: packages $(KERNEL) # For nodes under QEMU
 
 java: packages # For ansible-rulebook
 	@scripts/install-apt requirements/apt-java.txt
+
+browser: packages # For the pages of the fleet report
+	@scripts/install-apt requirements/apt-chromium.txt
 
 $(KERNEL): scripts/stock-kernel
 	@scripts/stock-kernel $@
@@ -75,7 +78,7 @@ lint: packages $(STAMP) $(LINK) ## Style and types: ruff, mypy, shellcheck, ansi
 	@ruff check
 	@ruff format --check --quiet || { ruff format --check; exit 1; }
 	@mypy | sed "s,^\.cache/collections/ansible_collections/kubenode/proxy/,,"
-	@shellcheck .ci/run scripts/install-apt scripts/stock-kernel scripts/ansible-test scripts/molecule tests/lab/guest/*
+	@shellcheck .ci/run scripts/install-apt scripts/stock-kernel scripts/ansible-test scripts/molecule scripts/echarts/build tests/lab/guest/*
 	@ansible-lint --offline
 	@antsibull-changelog lint
 	@reuse lint --quiet || { reuse lint --lines; exit 1; }
@@ -144,7 +147,7 @@ molecule: packages $(STAMP) $(LINK) ## Molecule scenarios on nodes with kernels 
 	$(call heading,molecule: $(or $(SCENARIO),all scenarios))
 	@scripts/molecule $(SCENARIO)
 
-integration: stock-kernel java $(STAMP) $(LINK) ## Tests with namespaces and nodes (root)
+integration: stock-kernel java browser $(STAMP) $(LINK) ## Tests with namespaces and nodes (root)
 	$(call heading,integration tests)
 	@python -m pytest $(wildcard tests/integration) tests/lab -q
 
