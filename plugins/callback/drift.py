@@ -9,11 +9,12 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: drift
 type: notification
-short_description: Report, summary and exit status of the playbook kubenode.proxy.drift
+short_description: Report, summary and exit status of the playbooks drift and report of kubenode.proxy
 version_added: 0.1.0
 description:
   - Collects what the tasks of the playbook say of each node, those that fail and those that are not reached included.
-  - Writes the report as JSON on the controller, and prints a summary after the recap.
+  - Writes the report as JSON on the controller, and prints a summary after the recap. The playbook
+    kubenode.proxy.report also has it write a page with what M(kubenode.proxy.proxy_info) says of the nodes.
   - Ends C(ansible-playbook) with 10 if a node has drifted, 11 if drift was corrected, 0 if all nodes are clean. The
     statuses of failed and unreachable hosts, 2 and 4, are Ansible's own.
   - Plays of other playbooks are left alone.
@@ -27,7 +28,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ansible.template import Templar
-from ansible_collections.kubenode.proxy.plugins.plugin_utils import drift
+from ansible_collections.kubenode.proxy.plugins.plugin_utils import drift, fleet, page
 from ansible_collections.kubenode.proxy.plugins.plugin_utils.collector import Collector
 
 if TYPE_CHECKING:
@@ -35,8 +36,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ansible.executor.stats import AggregateStats
+    from ansible.executor.task_result import TaskResult
     from ansible.inventory.host import Host
     from ansible.playbook.task import Task
+
+# What is written, and the variable with its path.
+VARIABLES = {"report": "kube_proxy_drift_report", "page": "kube_proxy_report_page"}
+# What this action says of nodes is for the page.
+INFO = "kubenode.proxy.proxy_info"
 
 
 class CallbackModule(Collector):
@@ -50,16 +57,24 @@ class CallbackModule(Collector):
 
     def __init__(self) -> None:
         super().__init__()
-        self._path: str | None = None
+        # Of the report and of the page; "" for none. None: the options have not been read yet.
+        self._paths: tuple[str, str] | None = None
+        self._fleet = fleet.Fleet()
 
     def v2_runner_on_start(self, host: Host, task: Task) -> None:
         """Reads the options, which may stand in the inventory."""
-        if self._play and self._path is None:
+        if self._play and self._paths is None:
             variables = self._play.get_variable_manager().get_vars(play=self._play, host=host)
             options = Templar(loader=self._play.get_loader(), variables=variables).template(
                 self._play.vars[self.variable]
             )
-            self._path = os.path.abspath(os.path.expanduser(options["report"])) if options["report"] else ""
+            self._paths = (_path(options["report"]), _path(options["page"]))
+
+    def v2_runner_on_ok(self, result: TaskResult) -> None:
+        """Collects what a task said of a node, for the page too."""
+        super().v2_runner_on_ok(result)
+        if self._play and result._task.action == INFO:
+            self._fleet.add(result._host.get_name(), result._result)
 
     def v2_playbook_on_stats(self, stats: AggregateStats) -> None:
         """Writes and prints the report. Raises SystemExit where Ansible itself would tell of success only."""
@@ -67,8 +82,11 @@ class CallbackModule(Collector):
             return
         report = self._report()
         self._show("DRIFT", drift.summary(report))
-        if self._path:
-            self._write(self._path, drift.render(report))
+        path, page_path = self._paths or ("", "")
+        if path:
+            self._write(path, drift.render(report), "report")
+        if page_path:
+            self._write(page_path, page.render(self._fleet.data(report)), "page")
         if not stats.failures and not stats.dark and drift.EXIT_STATUS[report["status"]]:
             raise SystemExit(drift.EXIT_STATUS[report["status"]])
 
@@ -76,15 +94,19 @@ class CallbackModule(Collector):
         for name in variables.get("ansible_play_hosts_all", []):
             self._nodes.setdefault(name, self._new_node())
 
-    def _write(self, path: str, text: str) -> None:
-        """Puts the whole report in place at once. Raises SystemExit."""
+    def _write(self, path: str, text: str, what: str) -> None:
+        """Puts the whole file in place at once. Raises SystemExit."""
         new = f"{path}.{os.getpid()}"
         try:
             with open(new, "w", encoding="utf-8") as file:
                 file.write(text)
             os.replace(new, path)
         except OSError as error:
-            remedy = "set kube_proxy_drift_report to another path"
-            self._display.error(f"the report cannot be written to {path}: {error.strerror}; {remedy}")
+            remedy = f"set {VARIABLES[what]} to another path"
+            self._display.error(f"the {what} cannot be written to {path}: {error.strerror}; {remedy}")
             raise SystemExit(1) from error
-        self._display.display(f"report: {path}")
+        self._display.display(f"{what}: {path}")
+
+
+def _path(given: str) -> str:
+    return os.path.abspath(os.path.expanduser(given)) if given else ""

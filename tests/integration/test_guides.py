@@ -79,6 +79,14 @@ def test_drift(controller: NamespaceController) -> None:
             controller.run(line, next((number for part, number in statuses.items() if part in line), 0))
 
 
+def test_report(controller: NamespaceController) -> None:
+    controller.run(SITE)
+    printed = run_all(controller, "report.md")
+    for text, name in zip(printed.values(), ("report.html", "fleet.html"), strict=True):
+        assert f"page: {controller.folder / name}" in text
+        assert '"name":"node-a","status":"clean"' in (controller.folder / name).read_text()
+
+
 def test_operations(controller: NamespaceController) -> None:
     before = rules(controller)
     printed = run_all(controller, "operations.md")
@@ -101,7 +109,12 @@ def test_migration(controller: NamespaceController) -> None:
 
 
 def test_every_guide_is_run() -> None:
-    assert {page.name for page in GUIDES if commands(page.name)} == {"drift.md", "operations.md", "migration.md"}
+    assert {page.name for page in GUIDES if commands(page.name)} == {
+        "drift.md",
+        "report.md",
+        "operations.md",
+        "migration.md",
+    }
 
 
 def test_the_examples_of_the_checkout(controller: NamespaceController) -> None:

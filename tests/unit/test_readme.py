@@ -66,7 +66,7 @@ def test_what_is_listed_is_what_there_is() -> None:
 
 
 def test_every_variable_in_the_text_is_one() -> None:
-    playbooks = "".join(path.read_text() for path in (CHECKOUT / "playbooks").glob("*.yml"))
+    playbooks = "".join(path.read_text() for path in (CHECKOUT / "playbooks").rglob("*.yml"))
     rulebooks = "".join(path.read_text() for path in (CHECKOUT / "extensions").rglob("*.yml"))
     playbook_variables = set(re.findall(r"(kube_proxy_\w+) (?:\| default|is defined)", playbooks + rulebooks))
     for text in TEXTS:
@@ -93,7 +93,7 @@ def test_the_version_of_the_archive() -> None:
 
 
 def test_every_playbook_and_variable_of_a_command_is_one() -> None:
-    playbooks = {path.stem: path.read_text() for path in (CHECKOUT / "playbooks").glob("*.yml")}
+    playbooks = {path.stem: path.read_text() for path in (CHECKOUT / "playbooks").rglob("*.yml")}
     for text in TEXTS:
         for command in re.findall(r"^ansible-playbook .*", text, re.MULTILINE):
             assert set(re.findall(r"kubenode\.proxy\.(\w+)", command)) <= set(playbooks), command
