@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue import proxy_info
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import ipvs as kernel_ipvs
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import nftables as kernel_nftables
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Result, Runner
+from ansible_collections.kubenode.proxy.plugins.module_utils.state import nftables
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.ipvs import RealServerStatistics, Traffic, parse
 
 SERVERS = parse(
@@ -104,3 +106,19 @@ def test_a_missing_tool_has_no_version_and_a_note(monkeypatch: pytest.MonkeyPatc
     )
     assert found == {"iptables": "1.8.9", "iptables_backend": "nft", "ipset": None, "nft": "1.0.6", "ipvs": None}
     assert notes == ["versions: no ipset", "versions: no ipvs"]
+
+
+def test_tables_of_nftables_mode_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = nftables.Table(
+        (),
+        {"service-ips": nftables.Set("map", (), {"10.96.0.1 . tcp . 80": nftables.Element("goto service-x")})},
+        {"services": nftables.Chain("", "", ("a", "b")), "service-x": nftables.Chain("", "", ("c",))},
+        {},
+    )
+    monkeypatch.setattr(kernel_nftables, "read", lambda *_arguments: {"ip kube-proxy": table})
+    here = node()
+    here.nftables = None
+    found, notes = proxy_info.nftables(here)
+    sets = [{"name": "service-ips", "kind": "map", "element_count": 1}]
+    assert found == [{"name": "ip kube-proxy", "chain_count": 2, "rule_count": 3, "sets": sets}]
+    assert notes == []

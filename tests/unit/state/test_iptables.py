@@ -9,7 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain, Tables, parse, render
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import (
+    Chain,
+    Tables,
+    parse,
+    parse_counters,
+    render,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,3 +83,8 @@ def test_every_recording_is_read_back(path: Path) -> None:
 def test_a_line_that_iptables_save_does_not_print_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="not a line of iptables-save"):
         parse(f"*nat\n:A - [0:0]\n{line}\nCOMMIT\n")
+
+
+def test_counters_are_read_by_themselves() -> None:
+    text = "*nat\n:KUBE-A - [0:0]\n:KUBE-B - [0:0]\n[7:420] -A KUBE-A -j KUBE-B\n[0:0] -A KUBE-A -j RETURN\nCOMMIT\n"
+    assert parse_counters(text) == {"KUBE-A": [7, 0]}
