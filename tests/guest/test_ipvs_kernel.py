@@ -249,6 +249,9 @@ def test_cost_in_messages(ipvs: IPVS) -> None:
     assert ipvs.messages == 2 + probe + writes
     ipvs.read()
     assert ipvs.messages == 2 + probe + writes + 1 + 100
+    some = set(list(state)[:2])
+    assert ipvs.read(some)[0] == {key: state[key] for key in some}
+    assert ipvs.messages == 2 + probe + writes + 1 + 100 + 1 + 2
 
 
 def test_the_probe_of_a_scheduler_leaves_nothing_and_is_skipped_for_one_in_use(ipvs: IPVS) -> None:

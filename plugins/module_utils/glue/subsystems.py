@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..plan.conntrack import Flow
     from ..plan.operation import Ownership
     from ..state.iptables import Tables
-    from ..state.ipvs import Statistics
+    from ..state.ipvs import Statistics, VirtualServerKey
     from ..state.ipvs import VirtualServers as LiveServers
     from ..state.nftables import Tables as LiveTables
     from ..state.node import Link
@@ -295,11 +295,19 @@ class VirtualServers:
         self._drain = drain
         self._live: LiveServers = {}
         self._statistics: Statistics = {}
+        # Those that were written since they were read; None: nothing was.
+        self._written: set[VirtualServerKey] | None = None
 
     def read(self, desired: RuleSet) -> None:
         # A kernel without IPVS has no virtual servers: a first check run can say so, and a write says what is missing.
-        if kernel_ipvs.available():
-            self._live, self._statistics = self._ipvs().read()
+        if not kernel_ipvs.available():
+            return
+        live, statistics = self._ipvs().read(self._written)
+        if self._written is not None:
+            same = {key: server for key, server in self._live.items() if key not in self._written}
+            live = {**same, **live}
+            statistics = {**{key: one for key, one in self._statistics.items() if key[0] in same}, **statistics}
+        self._live, self._statistics, self._written = live, statistics, None
 
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_ipvs.plan(
@@ -313,6 +321,8 @@ class VirtualServers:
 
     def apply(self, operations: list[Operation]) -> None:
         self._ipvs().apply(operations)
+        # The others are what they were read as, and nobody has to be asked 1,000 times for the sake of one.
+        self._written = plan_ipvs.written(operations).union(self._written or ())
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         wanted = desired.virtual_servers

@@ -34,7 +34,7 @@ from .command import KernelError
 from .netlink import GenericNetlink, RefusedError, address_text, attribute, attributes, nested
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from ..plan.operation import Operation
 
@@ -108,8 +108,8 @@ class IPVS:
         """Closes the socket."""
         self._netlink.close()
 
-    def read(self) -> tuple[VirtualServers, Statistics]:
-        """All virtual servers, and the connection counts of their real servers: 1 dump, and 1 for each virtual server.
+    def read(self, only: Collection[VirtualServerKey] | None = None) -> tuple[VirtualServers, Statistics]:
+        """Virtual servers, ``only`` some or all, and connection counts of their real servers: a dump, and one for each.
 
         The kernel lists the newest real server first; here they are in the order in which they were added.
         """
@@ -117,6 +117,8 @@ class IPVS:
         statistics: Statistics = {}
         for service in self._services():
             key, server = decode_virtual_server(service)
+            if only is not None and key not in only:
+                continue
             real_servers: dict[RealServerKey, RealServer] = {}
             for destination in reversed(self._destinations(key)):
                 real_key = decode_real_server_key(key, destination)
@@ -128,7 +130,7 @@ class IPVS:
                 )
             servers[key] = server._replace(real_servers=real_servers)
             self._schedulers.add(server.scheduler)
-        self._has_probe = PROBE in servers
+        self._has_probe = self._has_probe if only is not None else PROBE in servers
         return servers, statistics
 
     def traffic(self) -> tuple[dict[VirtualServerKey, Traffic], dict[tuple[VirtualServerKey, RealServerKey], Traffic]]:

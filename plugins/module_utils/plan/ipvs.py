@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .operation import ADD, CHANGE, REMOVE, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from ..state.ipvs import RealServer, RealServerKey, RealServerStatistics, VirtualServer, VirtualServerKey
 
@@ -40,6 +40,12 @@ class RealServerPayload(NamedTuple):
     virtual_server: VirtualServerKey
     key: RealServerKey
     real_server: RealServer | None
+
+
+def written(operations: Iterable[Operation]) -> set[VirtualServerKey]:
+    """The virtual servers that operations change, or of which they change real servers."""
+    payloads = [operation.payload for operation in operations]
+    return {one.key if isinstance(one, VirtualServerPayload) else one.virtual_server for one in payloads}
 
 
 class Draining(NamedTuple):
