@@ -209,7 +209,8 @@ def measure_sizes(folder: Path) -> None:
             controller.play("site")
             before = sent(outside)
             runs[services] = controller.play("site"), sent(outside) - before
-    (few, (small, small_bytes)), (many, (large, large_bytes)) = runs.items()
+    few, many = FEW_AND_MANY_SERVICES
+    (small, small_bytes), (large, large_bytes) = runs[few], runs[many]
     line(f"site.yml, {few}x10", "second run on one node, seconds", f"{small.seconds:.1f}")
     name = f"site.yml, {many}x10 / {few}x10"
     line(name, "bytes sent in a second run", f"{large_bytes / small_bytes:.2f}  ({large_bytes} / {small_bytes})")
