@@ -51,7 +51,7 @@ class NamespaceController:
         """Writes an inventory of the documentation as inventory.yml, with the way to the node instead of its own."""
         document = yaml.safe_load(text)
         (group,) = document.values()
-        group["hosts"] = {NODE: dict(namespace_node.HOST)}
+        group["hosts"] = {NODE: {**namespace_node.HOST, "ansible_python_interpreter": "/usr/bin/python3"}}
         group["vars"] = {**group.get("vars", {}), "kube_proxy_mode": "iptables", **variables}
         self.write("inventory.yml", yaml.safe_dump(document))
 
