@@ -182,10 +182,13 @@ class Chains:
         self._at: int | None = None
 
     def read(self, desired: RuleSet) -> None:
-        before = self._socket.generation() if self._socket else None
-        if self._socket is None or before is None or before != self._at:
+        before = self._generation()
+        if before is None or before != self._at:
             self.live_tables = self._fetch(desired)
-            self._at = before if self._socket and before == self._socket.generation() else None
+            self._at = before if before == self._generation() else None
+
+    def _generation(self) -> int | None:
+        return self._socket.generation() if self._socket else None
 
     def _fetch(self, desired: RuleSet) -> Tables:
         tables = {*kernel_iptables.TABLES, *desired.tables[self._family]}
