@@ -27,6 +27,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.bench.fleet import namespaces
+from tests.integration.test_drift import SERVICES
 from tests.integration.test_page import CHROMIUM
 from tests.lab import Lab
 from tests.lab.node import CHECKOUT
@@ -37,20 +38,6 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="needs chromium: see requirements/apt-chromium.txt"),
 ]
 
-SERVICES = [
-    {
-        "name": "web",
-        "cluster_ip": "10.96.0.10",
-        "ports": [{"port": 80, "target_port": 8080, "node_port": 30080}],
-        "endpoints": ["10.244.1.5", "10.244.2.7"],
-    },
-    {
-        "name": "api",
-        "cluster_ip": "10.96.0.20",
-        "ports": [{"port": 443, "target_port": 8443}],
-        "endpoints": ["10.244.1.6"],
-    },
-]
 VARIABLES = {
     "kube_proxy_cluster_cidrs": ["10.244.0.0/16"],
     # Limits that only the first network namespace has.
