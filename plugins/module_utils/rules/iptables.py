@@ -54,12 +54,17 @@ def render(service_data: ServiceData, node: Node, configuration: ProxyConfigurat
 
 def service_hash(port: ServicePort) -> str:
     """What the chains of one service port have in common: the end of their names (data-plane 1.2)."""
-    return short_hash(f"{port}{port.protocol}", HASH_LENGTH)
+    return short_hash(identity(port), HASH_LENGTH)
 
 
-def endpoint_chain(port: ServicePort, endpoint: Endpoint) -> str:
-    """The name of the chain of one endpoint of one service port."""
-    return f"KUBE-SEP-{short_hash(f'{port}{port.protocol}{endpoint}', HASH_LENGTH)}"
+def endpoint_chain(port: str, endpoint: str) -> str:
+    """The name of the chain of an endpoint, of which this is the endpoint string, and of its port's identity."""
+    return f"KUBE-SEP-{short_hash(port + endpoint, HASH_LENGTH)}"
+
+
+def identity(port: ServicePort) -> str:
+    """What kube-proxy hashes of a service port."""
+    return f"{port}{port.protocol}"
 
 
 class _Family:
@@ -118,7 +123,9 @@ class _ServicePort:
         self.hash = service_hash(port)
         self.ranges = effective_source_ranges(port, family.version.zero_cidr_is_any)
         found = self.selection
-        self.targets = {e: _Target(str(e), endpoint_chain(port, e)) for e in found.reachable}
+        name = identity(port)
+        addresses = {e: str(e) for e in found.reachable}
+        self.targets = {e: _Target(address, endpoint_chain(name, address)) for e, address in addresses.items()}
         self.has_internal = found.has_endpoints and not (port.internal_local and not found.local)
         self.has_external = found.has_endpoints and not (port.external_local and not found.local)
         self.uses_firewall = bool(found.has_endpoints and port.load_balancer_ips and self.ranges)

@@ -25,6 +25,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import 
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.iptables import (
     LARGE_CLUSTER_ENDPOINTS,
     endpoint_chain,
+    identity,
     probability,
     service_hash,
 )
@@ -151,7 +152,7 @@ def test_hashes_of_service_ports(name: str, expected: str) -> None:
     ],
 )
 def test_chains_of_endpoints(name: str, ip: str, port: int, expected: str) -> None:
-    found = endpoint_chain(service_port(name), Endpoint(ip, port))
+    found = endpoint_chain(identity(service_port(name)), str(Endpoint(ip, port)))
     assert found == f"KUBE-SEP-{expected}"
     # The kernel takes 28 characters.
     assert len(found) <= 28
@@ -192,7 +193,7 @@ def planned(before: list[Service], after: list[Service]) -> list[Operation]:
 ONE = ("10.244.169.191",)
 THREE = (*ONE, "10.244.169.192", "10.244.169.193")
 SVC = "KUBE-SVC-A26F6BALGETXAGKG"
-SEPS = [endpoint_chain(service_port("default/pod-check/tcp"), Endpoint(ip, 80)) for ip in THREE]
+SEPS = [endpoint_chain(identity(service_port("default/pod-check/tcp")), str(Endpoint(ip, 80))) for ip in THREE]
 
 
 def balancing(*endpoints: tuple[str, str, str]) -> tuple[str, ...]:
