@@ -242,7 +242,7 @@ class Node:
         return f"the console of {self.name} ends with:\n  " + "\n  ".join(text.splitlines()[-lines:])
 
     def wait_until_ready(self, timeout: float = 90) -> None:
-        """Wait until sshd listens; raise with the end of the console if the node fails or takes longer."""
+        """Wait until sshd answers; raise with the end of the console if the node fails or takes longer."""
 
         def settled() -> bool:
             return any(word in self.console()[self._console_seen :] for word in (READY, FAILED)) or not self.alive()
@@ -253,6 +253,12 @@ class Node:
         if READY not in new or FAILED in new:
             reason = "did not come up" if in_time else f"is not ready after {timeout:g} s"
             raise LabError(f"{self.name} {reason}; {self.console_tail()}")
+        # The first packets to a node that takes the place of another may be lost.
+        if not host.wait_until(self._answers, timeout=10, interval=0.2):
+            raise LabError(f"{self.name} is up, and sshd does not answer; {self.console_tail()}")
+
+    def _answers(self) -> bool:
+        return self.run("true", check=False).returncode == 0
 
     def _disconnect(self) -> None:
         subprocess.run(
