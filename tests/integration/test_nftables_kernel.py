@@ -37,6 +37,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.netlink impo
     NetlinkSocket,
 )
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.nftables_dump import Memory, read_table
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.tables_memory import TablesMemory
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import Node, ProxyConfiguration
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.service import Endpoint, ServiceData, ServicePort
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
@@ -49,8 +50,6 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import L
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ansible_collections.kubenode.proxy.plugins.module_utils.state.nftables import Tables
 
 FOREIGN = """\
@@ -78,14 +77,9 @@ def nft(*argv: str, stdin: str | None = None) -> str:
 
 
 @pytest.fixture(autouse=True)
-def namespace() -> Iterator[None]:
-    """A fresh network namespace for this thread and what it starts, with a table of someone else's."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net", "rb") as outside:
-        assert libc.unshare(0x40000000) == 0, os.strerror(ctypes.get_errno())
-        nft("-f", "-", stdin=FOREIGN)
-        yield
-        assert libc.setns(outside.fileno(), 0x40000000) == 0, os.strerror(ctypes.get_errno())
+def namespace(fresh_namespace: None) -> None:
+    """A fresh network namespace with a table of someone else's."""
+    nft("-f", "-", stdin=FOREIGN)
 
 
 def service(index: int, node_port: int = 0, affinity_timeout: int = 0) -> ServicePort:
@@ -137,7 +131,7 @@ def rule_set(*ports: ServicePort) -> RuleSet:
 
 
 def go(desired: RuleSet, runner: Runner | None = None) -> Outcome:
-    subsystem = NftablesTables(runner or Runner(), OWNERSHIP, nftables.NftablesSocket())
+    subsystem = NftablesTables(runner or Runner(), OWNERSHIP, TablesMemory(nftables.NftablesSocket()))
     return converge({"nftables": subsystem}, desired, check=False)
 
 
@@ -252,6 +246,7 @@ def test_a_switch_of_modes_leaves_nothing_of_the_other(tmp_path: Path) -> None:
         desired = compile_rule_set(data, NODE, configuration, access)
         assert converge_rule_set(access, desired, configuration, Options(), check=False).changed
         again = NodeAccess(backend="nft", state_folder=str(tmp_path))
+        again.tables_memory.forget()
         assert not converge_rule_set(again, desired, configuration, Options(), check=False).changed
         ruleset = nft("list", "ruleset")
         assert ("kube-proxy {" in ruleset, "KUBE-SERVICES" in ruleset) == (mode == "nftables", mode == "iptables")
@@ -398,7 +393,8 @@ def test_what_is_remembered_is_true_and_saves_reading(tmp_path: Path) -> None:
 
     def run(*wanted: ServicePort) -> tuple[Outcome, int]:
         socket = nftables.NftablesSocket(path)
-        outcome = converge({"nftables": NftablesTables(Runner(), OWNERSHIP, socket)}, rule_set(*wanted), check=False)
+        subsystem = NftablesTables(Runner(), OWNERSHIP, TablesMemory(socket))
+        outcome = converge({"nftables": subsystem}, rule_set(*wanted), check=False)
         return outcome, socket.messages
 
     run(*ports)
@@ -424,7 +420,7 @@ def test_the_memory_of_another_namespace_or_table_does_not_count(tmp_path: Path)
     desired = rule_set(service(0), service(1))
     text = render_tables(desired.nftables)
     socket = nftables.NftablesSocket(str(path))
-    converge({"nftables": NftablesTables(Runner(), OWNERSHIP, socket)}, desired, check=False)
+    converge({"nftables": NftablesTables(Runner(), OWNERSHIP, TablesMemory(socket))}, desired, check=False)
     path.write_text(re.sub(r"\{ 0 : [^}]*\}", "{ 0 : 10.9.9.9 . 9 }", path.read_text()))
     assert read_by_netlink(Memory(str(path))) != desired.nftables
     nft("-f", "-", stdin=f"delete table ip kube-proxy\ndelete table ip6 kube-proxy\n{text}")

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 DELETE = """\
 for name; do
-    # What a run of the collection keeps about a namespace until the next boot
-    rm -f "/run/kubenode-proxy-$name.lock" "/run/kubenode-proxy-$name.nftables"
+    # What a run of the collection keeps about a namespace
+    rm -rf "/run/kubenode-proxy-$name.lock" "/run/kubenode-proxy-$name.nftables" \
+        "/run/kubenode-proxy-$name.tables" "/var/lib/kubenode-proxy/netns/$name"
     [ -e "/run/netns/$name" ] || continue
     ip netns pids "$name" | xargs -r kill -KILL
     ip netns delete "$name"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..kernel import iptables as kernel_iptables
 from ..kernel.command import KernelError
+from ..kernel.tables_memory import TablesMemory
 from ..model.address import canonical_ip, family_of
 from ..model.errors import Problems
 from ..plan.operation import Ownership
@@ -26,6 +27,8 @@ from .rule_set import ownership_of
 from .subsystems import Chains
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ..kernel.iptables import Backend
     from ..state.iptables import Tables
     from .module import Call
@@ -95,7 +98,7 @@ def work(module: Call) -> dict[str, Any]:
     params = module.params
     families = {} if params["rule_set"] else desired_chains(params)
     node = access(module)
-    backend = kernel_iptables.detect(node.runner, params["backend"])
+    backend = kernel_iptables.detect(node.runner, params["backend"], nftables=node.nftables)
     if params["rule_set"]:
         tables = read_compiled(params["rule_set"]).tables
         subsystems = rule_set_subsystems(node, backend)
@@ -111,7 +114,8 @@ def work(module: Call) -> dict[str, Any]:
 def rule_set_subsystems(node: NodeAccess, backend: Backend) -> dict[str, Subsystem]:
     """The chains that are kube-proxy's."""
     own = ownership_of((), only_owner=False, exclude_cidrs=())
-    return {f"chains {family}": Chains(node.runner, backend, family, own, node.nftables) for family in backend.tools}
+    memory = node.tables_memory
+    return {f"chains {family}": Chains(node.runner, backend, family, own, memory) for family in backend.tools}
 
 
 def desired_chains(params: dict[str, Any]) -> dict[str, FamilyChains]:
@@ -210,8 +214,8 @@ class TablesOf(Chains):
     """The tables that a task names."""
 
     def __init__(self, node: NodeAccess, backend: Backend, family: str, chains: FamilyChains) -> None:
-        super().__init__(node.runner, backend, family, chains.ownership(), node.nftables)
-        self._names = sorted({table for table, _chain in chains.named})
+        super().__init__(node.runner, backend, family, chains.ownership(), TablesMemory(node.nftables))
+        self._named = frozenset(table for table, _chain in chains.named)
 
-    def _fetch(self, desired: RuleSet) -> Tables:
-        return kernel_iptables.read(self._runner, self._backend, self._family, self._names)
+    def _to_read(self, desired: RuleSet) -> tuple[frozenset[str], Collection[str]]:
+        return self._named, ()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..kernel.command import Runner
+    from ..rules.leftovers import NamedBySets
+    from ..state.ipset import IPSet
     from ..state.ipvs import VirtualServerKey
     from .subsystems import Subsystem
 
@@ -30,6 +32,8 @@ class Leftovers:
         self.subsystems: Mapping[str, Subsystem] = {}
         self._runner = runner
         self._addresses: frozenset[str] | None = None
+        # Sets, and what they name: each stale virtual server is asked for.
+        self._named: tuple[Mapping[str, IPSet], NamedBySets] | None = None
 
     def is_firewall(self, table: str, chain: str) -> bool:
         """Whether this is KUBE-FIREWALL, and kubelet has no share in it."""
@@ -43,7 +47,9 @@ class Leftovers:
         sets = self.subsystems.get("sets")
         if not isinstance(sets, Sets):
             return False
-        named = named_by_sets(sets.live_sets)
+        if self._named is None or self._named[0] is not sets.live_sets:
+            self._named = sets.live_sets, named_by_sets(sets.live_sets)
+        named = self._named[1]
         if key in named.keys:
             return True
         return (key.family, key.protocol, key.port) in named.node_ports and key.address in self._node_addresses()

@@ -76,7 +76,7 @@ class LiveServices:
         if self._mode == "nftables":
             own = names.is_own_table
             return live._replace(nftables=kernel_nftables.read(runner, self._node.nftables, own, own))
-        backend = kernel_iptables.detect(runner, self._backend)
+        backend = kernel_iptables.detect(runner, self._backend, nftables=self._node.nftables)
         return live._replace(tables={family: kernel_iptables.read(runner, backend, family) for family in backend.tools})
 
     def _of_virtual_servers(self) -> Iterator[dict[str, Any]]:
@@ -101,7 +101,7 @@ class LiveServices:
                 }
 
     def _of_chains(self) -> Iterator[dict[str, Any]]:
-        backend = kernel_iptables.detect(self._node.runner, self._backend)
+        backend = kernel_iptables.detect(self._node.runner, self._backend, nftables=self._node.nftables)
         for family in backend.tools:
             packets = kernel_iptables.counters(self._node.runner, backend, family)
             graph = paths.graph(self._desired, family, ())

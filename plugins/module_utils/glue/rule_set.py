@@ -104,6 +104,7 @@ def converge_rule_set(
         outcome = converge(leftovers.subsystems, desired, check=False, before_write=keep)
     settled = originals.settled(desired.sysctls if options.sysctls is None else options.sysctls)
     own_file.converge_all({**access.record_of(desired.virtual_servers), **settled}, check=False)
+    access.tables_memory.save()
     return outcome
 
 

@@ -115,7 +115,10 @@ class _Run:
         """Removes all that is kube-proxy's or the collection's, and the files that speak of it."""
         texts = dict.fromkeys([self._path, *(os.path.join(self._here.folder, file) for file in FILES)])
         outcome = self._converge(RuleSet.empty(), texts, self._params["snapshots"])
-        return {**self._finish(outcome, texts), "rule_set": None}
+        result = {**self._finish(outcome, texts), "rule_set": None}
+        if not self._check:
+            self._here.tables_memory.forget()
+        return result
 
     def restore(self) -> dict[str, Any]:
         """Brings back what the node was before an earlier run."""

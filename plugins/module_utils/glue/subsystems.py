@@ -26,7 +26,10 @@ from ..plan import ipvs as plan_ipvs
 from ..plan import nftables as plan_nftables
 from ..plan import node as plan_node
 from ..plan.operation import REMOVE, Operation
+from ..rules.ipvs_sets import OWN_SETS
 from ..rules.names import is_own_table
+from ..state import iptables as state_iptables
+from ..state import nftables as state_nftables
 from ..state.iptables import Chain
 from ..state.iptables_rule import target
 from ..state.rule_set import RuleSet
@@ -35,8 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from ..kernel.command import Runner
+    from ..kernel.tables_memory import TablesMemory
     from ..plan.conntrack import Flow
     from ..plan.operation import Ownership
+    from ..state.ipset import IPSet
     from ..state.iptables import Tables
     from ..state.ipvs import Statistics, VirtualServerKey
     from ..state.ipvs import VirtualServers as LiveServers
@@ -139,9 +144,13 @@ class Sets:
         self._ownership = ownership
         self._exact = exact
         self.live_sets = RuleSet.empty().sets
+        self._written = False
 
     def read(self, desired: RuleSet) -> None:
         wanted = desired.sets
+        # Of other sets, members may have options, or not be written as the kernel shows them.
+        if self._written and OWN_SETS.issuperset(wanted) and self._have_lasted(wanted):
+            return
         self.live_sets = kernel_ipset.read(self._runner, lambda name: name in wanted or self._ownership.sets(name))
 
     def plan(self, desired: RuleSet) -> list[Operation]:
@@ -153,6 +162,17 @@ class Sets:
 
     def apply(self, operations: list[Operation]) -> None:
         kernel_ipset.apply(self._runner, operations)
+        self._written = True
+
+    def _have_lasted(self, desired: Mapping[str, IPSet]) -> bool:
+        """Whether the sets have as many members as were written; ipset takes far longer to list them."""
+        expected = plan_ipset.expected(self.live_sets, desired, self._exact)
+        live = kernel_ipset.counts(self._runner)
+        counts = {name: live[name] for name in {*self.live_sets, *expected} if name in live}
+        if counts != {name: len(wanted.members) for name, wanted in expected.items()}:
+            return False
+        self.live_sets = expected
+        return True
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(sets=self.live_sets)
@@ -169,30 +189,45 @@ class Chains:
         backend: kernel_iptables.Backend,
         family: str,
         ownership: Ownership,
-        socket: kernel_nftables.NftablesSocket,
+        memory: TablesMemory,
     ) -> None:
         self._runner = runner
         self._backend = backend
         self._family = family
         self._ownership = ownership
-        # Of the legacy back end nobody tells when others wrote.
-        self._socket = socket if backend.kind == kernel_iptables.NFT else None
+        # Of the legacy back end, which one of the families may have, nobody tells when others wrote.
+        tool = backend.tools.get(family)
+        self._memory = memory if tool and tool.kind == kernel_iptables.NFT else None
         self.live_tables: Tables = {}
+        # What live_tables is remembered by.
+        self._key = ""
         # The generation of others' transactions of which live_tables speaks, where it is known.
         self._at: int | None = None
 
     def read(self, desired: RuleSet) -> None:
         before = self._generation()
-        if before is None or before != self._at:
-            self.live_tables = self._fetch(desired)
-            self._at = before if before == self._generation() else None
+        if before is not None and before == self._at:
+            return
+        tables, if_readable = self._to_read(desired)
+        self._key = f"{self._family}: {' '.join(sorted(tables))}, if readable: {' '.join(sorted(if_readable))}"
+        remembered = self._memory.recall(self._key, before, state_iptables.of_json) if self._memory else None
+        if remembered is None:
+            found = kernel_iptables.read(self._runner, self._backend, self._family, tables, if_readable)
+            self._know(found, before if before == self._generation() else None)
+        else:
+            self._know(remembered, before)
+
+    def _to_read(self, desired: RuleSet) -> tuple[frozenset[str], Collection[str]]:
+        """Names of tables, and of those that may be such as iptables cannot show."""
+        return frozenset(kernel_iptables.TABLES).union(desired.tables[self._family]), OTHER_TABLES
+
+    def _know(self, tables: Tables, generation: int | None) -> None:
+        self.live_tables, self._at = tables, generation
+        if self._memory:
+            self._memory.keep(self._key, generation, lambda: self.live_tables)
 
     def _generation(self) -> int | None:
-        return self._socket.generation() if self._socket else None
-
-    def _fetch(self, desired: RuleSet) -> Tables:
-        tables = {*kernel_iptables.TABLES, *desired.tables[self._family]}
-        return kernel_iptables.read(self._runner, self._backend, self._family, tables, OTHER_TABLES)
+        return self._memory.socket.generation() if self._memory else None
 
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_iptables.plan(self.live_tables, desired.tables[self._family], self._ownership, self._family)
@@ -201,10 +236,10 @@ class Chains:
         kernel_iptables.verify(self._runner, self._backend, self._family, operations)
 
     def apply(self, operations: list[Operation]) -> None:
-        written = kernel_iptables.apply(self._runner, self._backend, self._family, operations)
-        if self._socket:
-            self._socket.committed(written)
-            self.live_tables = plan_iptables.applied(self.live_tables, operations)
+        nftables = self._memory.socket if self._memory else None
+        kernel_iptables.apply(self._runner, self._backend, self._family, operations, nftables)
+        if self._memory:
+            self._know(plan_iptables.applied(self.live_tables, operations), self._at)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(tables={**onto.tables, self._family: self._own(desired.tables[self._family])})
@@ -221,19 +256,22 @@ class Chains:
 
     def _kept(self, table: str, name: str, chain: Chain, desired: Mapping[str, Chain]) -> Chain | None:
         if chain.policy is None:
-            return self._shown(table, name, chain, desired.get(name)) if self._ownership.chains(table, name) else None
+            if not self._ownership.chains(table, name):
+                return None
+            wanted = desired.get(name)
+            return chain if wanted is None or wanted == chain else self._shown(table, name, chain, wanted)
         jumps = tuple(rule for rule in chain.rules if self._ownership.jumps(table, name, target(rule)))
         return Chain("ACCEPT", jumps) if jumps else None
 
-    def _shown(self, table: str, name: str, chain: Chain, wanted: Chain | None) -> Chain:
+    def _shown(self, table: str, name: str, chain: Chain, wanted: Chain) -> Chain:
         """As desired where only the order or the spelling differs, which is no difference to show either."""
-        if wanted is None:
-            return chain
         any_order = self._ownership.dispatch_chains(table, name)
         differs = plan_iptables.chain_difference(chain.rules, wanted.rules, self._family, any_order)
         return chain if differs else wanted
 
 
+# What is remembered of nftables; of iptables, the key tells more.
+NFTABLES = "nftables"
 # A map in the rule of a chain takes the kernel a fraction of a millisecond to find.
 FEW_CHAINS = 100
 
@@ -243,22 +281,33 @@ class NftablesTables:
 
     atomic = True
 
-    def __init__(self, runner: Runner, ownership: Ownership, socket: kernel_nftables.NftablesSocket) -> None:
+    def __init__(self, runner: Runner, ownership: Ownership, memory: TablesMemory) -> None:
         self._runner = runner
         self._ownership = ownership
-        self._socket = socket
+        self._memory = memory
+        self._socket = memory.socket
         self._live: LiveTables = {}
         # The generation of others' transactions of which _live speaks, where it is known.
         self._at: int | None = None
 
     def read(self, desired: RuleSet) -> None:
         before = self._socket.generation()
-        if before is None or before != self._at:
-            wanted = desired.nftables
-            self._live = kernel_nftables.read(
-                self._runner, self._socket, lambda name: name in wanted or self._ownership.tables(name), is_own_table
-            )
-            self._at = before if before == self._socket.generation() else None
+        if before is not None and before == self._at:
+            return
+        wanted = desired.nftables
+        known = self._memory.recall(NFTABLES, before, state_nftables.parse)
+        self._live = kernel_nftables.read(
+            self._runner,
+            self._socket,
+            lambda name: name in wanted or self._ownership.tables(name),
+            is_own_table,
+            known or {},
+        )
+        self._at = before if before == self._socket.generation() else None
+        self._keep()
+
+    def _keep(self) -> None:
+        self._memory.keep(NFTABLES, self._at, lambda: state_nftables.render(self._live))
 
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_nftables.plan(self._live, desired.nftables, self._ownership.tables)
@@ -269,10 +318,11 @@ class NftablesTables:
         kernel_nftables.verify(self._runner, operations)
 
     def apply(self, operations: list[Operation]) -> None:
-        kernel_nftables.apply(self._runner, operations)
-        self._socket.committed(1)
+        with self._socket.writing(1):
+            kernel_nftables.apply(self._runner, operations)
         if self._at is not None:
             self._live = plan_nftables.applied(self._live, operations)
+            self._keep()
             if self._at == self._socket.generation():
                 self._remember(operations)
 

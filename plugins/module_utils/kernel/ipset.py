@@ -35,6 +35,7 @@ VERSION = re.compile(r" v(\d+)\.")
 # As kube-proxy has it.
 MINIMUM_VERSION = 6
 DRAWN_BY_KERNEL = re.compile(r" (?:bucketsize \d+(?: initval 0x[0-9a-f]+)?|initval 0x[0-9a-f]+)$", re.MULTILINE)
+COUNT = re.compile(r"^Name: (\S+)\n(?:.+\n)*?Number of entries: (\d+)$", re.MULTILINE)
 IN_USE = "it is in use by a kernel component"
 # nf_tables drops what a deleted rule refers to some time after the commit.
 RELEASE_SECONDS = 2.0
@@ -46,6 +47,11 @@ def read(runner: Runner, wanted: Callable[[str], bool] = lambda name: True) -> d
     # What the kernel draws or chooses by itself nobody asks for; a diff need not show it.
     saved = DRAWN_BY_KERNEL.sub("", runner.run(["ipset", "save"]).stdout)
     return state.parse(saved, lambda name: wanted(name) or name.startswith(TEMPORARY_PREFIX))
+
+
+def counts(runner: Runner) -> dict[str, int]:
+    """How many members each live set has; without those of which the kernel does not tell. Raises KernelError."""
+    return {name: int(count) for name, count in COUNT.findall(runner.run(["ipset", "list", "-terse"]).stdout)}
 
 
 def version(runner: Runner) -> str:

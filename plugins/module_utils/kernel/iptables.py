@@ -12,6 +12,7 @@ its input, as that would set their policies.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -22,6 +23,7 @@ from ..plan.operation import REMOVE, Operation
 from ..state.iptables import Tables, parse, parse_counters
 from .command import CommandError, KernelError, Runner
 from .iptables_stages import is_large, stages
+from .nftables import NftablesSocket
 
 AUTO = "auto"
 NFT = "nft"
@@ -29,6 +31,8 @@ LEGACY = "legacy"
 PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 # Tables that the legacy back end has in use, by family, under /proc/net.
 LEGACY_TABLES = {"ipv4": "ip_tables_names", "ipv6": "ip6_tables_names"}
+NFT_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
+NFT_TABLES = ("filter", "nat", "mangle", "raw", "security")
 TABLES = ("filter", "nat")
 LOCK_SECONDS = 30
 # -w of iptables-restore and MASQUERADE --random-fully both came with it.
@@ -77,10 +81,15 @@ class Backend(NamedTuple):
         return next((tool.kind for tool in self.tools.values()), "")
 
 
-def detect(runner: Runner, choice: str = AUTO, proc_net: str = "/proc/thread-self/net") -> Backend:
+def detect(
+    runner: Runner,
+    choice: str = AUTO,
+    proc_net: str = "/proc/thread-self/net",
+    nftables: NftablesSocket | None = None,
+) -> Backend:
     """The node's iptables. ``choice`` is ``auto`` (what the command iptables is), ``nft`` or ``legacy``.
 
-    Costs one process per family, and one more per family where the other back end may hold rules. Raises KernelError
+    Costs one process per family, and one more per family where the other back end has tables. Raises KernelError
     where iptables is missing, and, for ``auto``, where both back ends hold rules: traffic would pass through both.
     """
     tools: dict[str, Tool] = {}
@@ -93,14 +102,18 @@ def detect(runner: Runner, choice: str = AUTO, proc_net: str = "/proc/thread-sel
             unavailable[family] = f"{name} is not installed"
         else:
             tools[family] = _tool(runner, name)
-    elsewhere = tuple(item for family, tool in tools.items() for item in _elsewhere(runner, family, tool, proc_net))
+    elsewhere: list[str] = []
+    for family, tool in tools.items():
+        other = LEGACY if tool.kind == NFT else NFT
+        in_use = _legacy_tables(family, proc_net) if other == LEGACY else _nft_tables(family, nftables)
+        elsewhere += _held(runner, family, other) if in_use else []
     if elsewhere and choice == AUTO:
         kinds = " and ".join(sorted({f"{tool.program} is {tool.kind}" for tool in tools.values()}))
         raise KernelError(
             f"rules are in both back ends of iptables: {kinds}, and the other one holds {', '.join(elsewhere[:6])}"
             f"{' and more' if len(elsewhere) > 6 else ''}. Flush that one, or choose one with 'nft' or 'legacy'"
         )
-    return Backend(tools, unavailable, elsewhere)
+    return Backend(tools, unavailable, tuple(elsewhere))
 
 
 def read(
@@ -158,31 +171,38 @@ def verify(runner: Runner, backend: Backend, family: str, operations: Iterable[O
         _restore(runner, tool, tested, "--test")
 
 
-def apply(runner: Runner, backend: Backend, family: str, operations: Iterable[Operation]) -> int:
+def apply(
+    runner: Runner,
+    backend: Backend,
+    family: str,
+    operations: Iterable[Operation],
+    nftables: NftablesSocket | None = None,
+) -> None:
     """Carries out operations of one phase, or of all, of one family: one restore, none where there is nothing to do.
 
-    With the nft back end large changes take several, see :mod:`.iptables_stages`. The result is how often a table was
-    written: in the nft back end, each is a transaction. Raises KernelError; it says which line was refused, and which
-    tables were written before.
+    With the nft back end large changes take several, see :mod:`.iptables_stages`; ``nftables`` takes note of the
+    transactions. Raises KernelError; it says which line was refused, and which tables were written before.
     """
     found = list(operations)
     if not found:
-        return 0
+        return
     tool = _tool_of(backend, family)
-    if tool.kind == NFT and is_large(found):
-        return _apply_in_stages(runner, tool, list(stages(found)))
-    _restore(runner, tool, restore_input(found))
-    return len({operation.payload.table for operation in found})
-
-
-def _apply_in_stages(runner: Runner, tool: Tool, parts: list[list[Operation]]) -> int:
-    for number, part in enumerate(parts):
+    parts = list(stages(found)) if tool.kind == NFT and is_large(found) else [found]
+    for number, part in enumerate(parts, 1):
         try:
-            _restore(runner, tool, restore_input(part))
+            with _noted(nftables, part):
+                _restore(runner, tool, restore_input(part))
         except KernelError as error:
-            stage = f"stage {number + 1} of {len(parts)}"
+            if len(parts) == 1:
+                raise
+            stage = f"stage {number} of {len(parts)}"
             raise KernelError(f"{error}. That was {stage}; those before it are written") from error
-    return len(parts)
+
+
+def _noted(nftables: NftablesSocket | None, operations: list[Operation]) -> contextlib.AbstractContextManager[None]:
+    """With the nft back end, each table that is written is a transaction."""
+    tables = {operation.payload.table for operation in operations}
+    return nftables.writing(len(tables)) if nftables else contextlib.nullcontext()
 
 
 def restore_input(operations: Iterable[Operation]) -> str:
@@ -277,11 +297,10 @@ def _tool(runner: Runner, program: str) -> Tool:
     return Tool(program, NFT if kind == "nf_tables" else LEGACY, (int(major), int(minor), int(patch or 0)))
 
 
-def _elsewhere(runner: Runner, family: str, tool: Tool, proc_net: str) -> list[str]:
-    """Chains that hold rules in the back end that the node does not use, and user-defined chains there."""
-    other = LEGACY if tool.kind == NFT else NFT
-    program = f"{PROGRAMS[family]}-{other}-save"
-    if (other == LEGACY and not _legacy_tables(family, proc_net)) or runner.find(program) is None:
+def _held(runner: Runner, family: str, kind: str) -> list[str]:
+    """Chains that hold rules in a back end, and user-defined chains there."""
+    program = f"{PROGRAMS[family]}-{kind}-save"
+    if runner.find(program) is None:
         return []
     return [
         f"{family} {table} {name}"
@@ -297,3 +316,9 @@ def _legacy_tables(family: str, proc_net: str) -> list[str]:
             return names.read().split()
     except OSError:
         return []
+
+
+def _nft_tables(family: str, nftables: NftablesSocket | None) -> list[str]:
+    """Tables of a family that iptables-nft would list."""
+    names = {f"{NFT_FAMILIES[family]} {table}" for table in NFT_TABLES}
+    return [name for name in (nftables or NftablesSocket()).names() if name in names]

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from ..plan.iptables import ChainContent
 from ..plan.operation import REMOVE, Operation
-from ..state.iptables_rule import target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,7 +64,8 @@ def _referenced_first(operations: list[Operation]) -> list[Operation]:
                 ordered.append(current)
             elif waiting.pop(name, None):
                 stack.append((current, True))
-                targets = {target(rule) for rule in current.payload.rules}
+                # A jump to a chain is the end of its rule; another word there that is a chain's name only orders more.
+                targets = {rule.rpartition(" ")[2] for rule in current.payload.rules}
                 stack += [(waiting[to], False) for to in sorted(targets) if to in waiting]
     return ordered
 

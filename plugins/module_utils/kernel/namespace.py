@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from . import files
 from .command import KernelError
 
 DIRECTORY = "/run/netns"
 _CLONE_NEWNET = 0x40000000
+_SO_NETNS_COOKIE = 71
 _Result = TypeVar("_Result")
 
 
@@ -47,6 +50,20 @@ def enter(name: str) -> None:
         raise KernelError(f"cannot enter the network namespace {name}: {error.strerror}") from error
     finally:
         os.close(descriptor)
+
+
+def identity() -> str:
+    """A name of this thread's network namespace that no other has, nor had or will have; "" where there is none.
+
+    The kernel has had a number for namespaces since 5.14; it begins anew with each boot. Raises KernelError.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+            cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+    except OSError:
+        return ""
+    boot = files.read_text("/proc/sys/kernel/random/boot_id")
+    return f"{boot.strip()} {cookie.hex()}" if boot else ""
 
 
 def in_fresh_namespace(work: Callable[[], _Result]) -> _Result:

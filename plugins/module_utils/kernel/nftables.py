@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from ..plan.nftables import ChainChange, ElementChange, OtherChange, SetChange, TableChange
 from ..plan.operation import ADD, Operation
@@ -41,15 +43,16 @@ FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 
 class NftablesSocket:
-    """What the kernel tells of its tables without a listing. ``messages`` counts what was sent.
+    """What the kernel tells of its tables without a listing.
 
-    ``path`` is the file of :class:`nftables_dump.Memory`.
+    ``messages`` counts what was sent, ``own`` this run's own transactions. ``path`` is the file of
+    :class:`nftables_dump.Memory`.
     """
 
     def __init__(self, path: str | None = None) -> None:
         self._memory = nftables_dump.Memory(path)
         self._socket: netlink.NetlinkSocket | None = None
-        self._committed = 0
+        self.own = 0
 
     @property
     def messages(self) -> int:
@@ -59,24 +62,33 @@ class NftablesSocket:
     def generation(self) -> int | None:
         """How many transactions of others there were (see :func:`nftables_dump.generation`), None if that is unknown.
 
-        As long as it stays, the tables are what they were read as, and what :meth:`committed` transactions made of it.
+        As long as it stays, the tables are what they were read as, and what this run made of them: see :meth:`writing`.
         """
         try:
             found = nftables_dump.generation(self._connection())
         except NetlinkError:
             return None
-        return None if found is None else found - self._committed
+        return None if found is None else found - self.own
 
-    def committed(self, transactions: int) -> None:
-        """Takes note of this run's own transactions."""
-        self._committed += transactions
+    @contextlib.contextmanager
+    def writing(self, transactions: int) -> Iterator[None]:
+        """Counts as this run's own, at most so many transactions, what is written in a ``with`` block.
+
+        Not simply so many: where nothing is left to change, a transaction does not count, and whoever wrote meanwhile
+        would be taken for us.
+        """
+        before = self.generation()
+        yield
+        after = self.generation()
+        if before is not None and after is not None:
+            self.own += min(transactions, after - before)
 
     def table(self, name: str) -> Table | None:
         """A table, by family and name, if it holds nothing but the forms of nftables mode. Raises NetlinkError."""
         return nftables_dump.read_table(self._connection(), name, self._memory)
 
     def remember(self, written: Tables, learn: bool) -> None:
-        """Keeps for later runs what they need not read again, of tables that are as written. Raises KernelError.
+        """Keeps for later runs what they need not read again, of tables that are as written.
 
         ``learn``: also what was not read by this one.
         """
@@ -123,15 +135,20 @@ def ensure_able(runner: Runner, kernel: tuple[int, int]) -> None:
 
 
 def read(
-    runner: Runner, tables: NftablesSocket, wanted: Callable[[str], bool], of_the_mode: Callable[[str], bool]
+    runner: Runner,
+    tables: NftablesSocket,
+    wanted: Callable[[str], bool],
+    of_the_mode: Callable[[str], bool],
+    known: Mapping[str, Table] = MappingProxyType({}),
 ) -> Tables:
     """The wanted tables, by family and name, that are there. Raises KernelError.
 
     ``of_the_mode`` tells tables of nftables mode, which are read without nft, unless something strange is in them.
+    ``known`` tables are not read.
     """
     found: Tables = {}
     for name in filter(wanted, tables.names()):
-        table = tables.table(name) if of_the_mode(name) else None
+        table = known.get(name) or (tables.table(name) if of_the_mode(name) else None)
         if table is not None:
             found[name] = table
         else:

@@ -17,13 +17,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import socket
 import struct
 from typing import TYPE_CHECKING
 
 from ..state.nftables import Chain, Set, Table
 from . import files
 from .command import KernelError
+from .namespace import identity
 from .netlink import NetlinkError, attribute, attributes
 from .nftables_codec import (
     FAMILIES,
@@ -55,7 +55,6 @@ BLANK = "\0"
 # A table that changes during each of them is left to nft.
 ATTEMPTS = 5
 UNREADABLE = (UnknownFormError, ValueError, KeyError, IndexError, struct.error)
-_NAMESPACE_COOKIE = 71
 
 
 def header(family: int) -> bytes:
@@ -88,46 +87,39 @@ class Memory:
 
     def recall(self, name: str, handle: int) -> dict[str, str]:
         """Handle of a set -> its text."""
-        if self._tables is None:
-            self._tables = self._load()
-        of_handle, known = self._tables.get(name, (handle, {}))
+        of_handle, known = self._of_tables().get(name, (handle, {}))
         return known if of_handle == handle else {}
 
     def replace(self, name: str, handle: int, known: dict[str, str]) -> None:
         """All that there is to remember of a table."""
-        self._tables = self._load() if self._tables is None else self._tables
-        self._tables[name] = (handle, known)
+        self._of_tables()[name] = (handle, known)
 
     def save(self, names: Collection[str]) -> None:
-        """Writes the file, about the tables that are there. Raises KernelError."""
-        kept = {name: one for name, one in (self._tables or {}).items() if name in names}
-        namespace = _namespace()
+        """Writes the file, about the tables that are there. Where it cannot be written, the next run reads again."""
+        kept = {name: one for name, one in self._of_tables().items() if name in names}
+        namespace = identity()
         if not self._path or not namespace:
             return
-        if kept:
-            files.write_text(self._path, json.dumps({"namespace": namespace, "tables": kept}), mode=0o600)
-        else:
-            files.remove(self._path)
+        with contextlib.suppress(KernelError):
+            if kept:
+                files.write_text(self._path, json.dumps({"namespace": namespace, "tables": kept}), mode=0o600)
+            else:
+                files.remove(self._path)
+
+    def _of_tables(self) -> dict[str, tuple[int, dict[str, str]]]:
+        if self._tables is None:
+            self._tables = self._load()
+        return self._tables
 
     def _load(self) -> dict[str, tuple[int, dict[str, str]]]:
         try:
             content = json.loads(files.read_text(self._path) or "{}") if self._path else {}
-            same = content.get("namespace") and content["namespace"] == _namespace()
+            same = content.get("namespace") and content["namespace"] == identity()
             return (
                 {name: (int(handle), dict(sets)) for name, (handle, sets) in content["tables"].items()} if same else {}
             )
         except (KernelError, ValueError, KeyError, AttributeError, TypeError):
             return {}
-
-
-def _namespace() -> str:
-    """A name of this network namespace that no other has, nor had or will have; "" where there is none."""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-            cookie = probe.getsockopt(socket.SOL_SOCKET, _NAMESPACE_COOKIE, 8)
-    except OSError:
-        return ""
-    return f"{(files.read_text('/proc/sys/kernel/random/boot_id') or '').strip()} {cookie.hex()}"
 
 
 def read_table(connection: NetlinkSocket, name: str, memory: Memory) -> Table | None:

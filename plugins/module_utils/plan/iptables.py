@@ -132,7 +132,7 @@ def _plan_table(table: _Table) -> list[Operation]:
     shared = table.shared()
     operations: list[Operation] = []
     for name, chain in table.desired.items():
-        if name not in shared:
+        if name not in shared and table.actual.get(name) != chain:
             operations += _chain(table, name, chain.rules)
     foreign: dict[str, str] = {}
     for name in shared:

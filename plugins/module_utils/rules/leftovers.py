@@ -66,7 +66,7 @@ def is_own_firewall(tables: Tables) -> bool:
     kubelet writes the same rule into it. Where kubelet is at work it shows by chains that only it makes, and a rule
     that neither of both writes has an owner somewhere.
     """
-    if any(name in KUBELET_CHAINS for chains in tables.values() for name in chains):
+    if any(KUBELET_CHAINS.intersection(chains) for chains in tables.values()):
         return False
     table, name = FIREWALL
     chain = tables.get(table, {}).get(name)

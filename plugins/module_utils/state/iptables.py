@@ -13,7 +13,7 @@ parsing where both sides come from one place. Rules that people write go through
 from __future__ import annotations
 
 import re
-from typing import Dict, NamedTuple
+from typing import Any, Dict, NamedTuple
 
 COUNTERS = re.compile(r"^\[\d+:\d+\] ")
 COUNTED_RULE = re.compile(r"^\[(\d+):\d+\] -A (\S+)", re.MULTILINE)
@@ -57,6 +57,14 @@ def parse(text: str) -> Tables:
     return {
         table: {chain: Chain(policy, tuple(rules[table][chain])) for chain, policy in chains.items()}
         for table, chains in policies.items()
+    }
+
+
+def of_json(content: Any) -> Tables:
+    """What JSON makes of tables -> tables."""
+    return {
+        table: {name: Chain(policy, tuple(rules)) for name, (policy, rules) in chains.items()}
+        for table, chains in content.items()
     }
 
 
