@@ -61,18 +61,21 @@ def show(name: str, figures: dict[str, Any], half: dict[str, Any] | None) -> Non
     raw = figures["raw restore"]
 
     def line(what: str, value: str) -> None:
-        print(f"{name:<32} {what:<44} {value}", flush=True)
+        print(f"{name:<32} {what:<48} {value}", flush=True)
 
     line("first converge / raw tools", _ratio(first, raw))
     if half:
         line("first converge / at half the size", _ratio(first, half["first converge"]))
     line("second run / first converge", _ratio(second, first))
+    line("second run after others wrote / first converge", _ratio(figures["second run after others"], first))
     line("one endpoint changed / second run", _ratio(changed, second))
     line(
         f"second run / {'nft list' if name.startswith('nftables') else 'iptables-save'}",
         _ratio(second, figures["raw save"]),
     )
     line("objects written, one endpoint changed", str(changed["operations"]))
+    found = figures["run after tampers"]["operations"]
+    line("objects tampered with, found and set right", f"{figures['tampers']}, {found}")
     line("peak memory of a run, MB", str(max(found["megabytes"] for found in (first, second, changed))))
     for what, found in (("first converge", first), ("second run", second)):
         phases = ", ".join(f"{key} {found[key]:.2f}" for key in PHASES if key in found)

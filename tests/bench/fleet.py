@@ -17,13 +17,16 @@ node-000 ...  10.90.0.1, 10.90.0.2, ...
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,6 +50,8 @@ FEW_AND_MANY_SERVICES = (10, 10_000)
 FEW_NODES = 10
 # Seconds for one run of a playbook.
 TIMEOUT = 1800
+TASK = re.compile(r"^(\S+ \S+) .*\| (?:TASK|RUNNING HANDLER|PLAY|PLAY RECAP) \[?([^\]*]+?)[\] *]*$", re.MULTILINE)
+SHOWN_TASKS = 5
 OWN_DIRECTORIES = ("/root", "/run", "/var/lib", "/etc/sysctl.d", "/etc/modules-load.d")
 SSHD = """\
 Port 22
@@ -59,11 +64,12 @@ PidFile none
 
 
 class Run(NamedTuple):
-    """A run of a playbook; ``processor`` are the seconds of the controller's processes."""
+    """A run of a playbook; ``processor`` are the seconds of the controller's processes, ``tasks`` seconds by name."""
 
     seconds: float
     processor: float
     report: Any
+    tasks: dict[str, float]
 
 
 class Controller:
@@ -95,8 +101,10 @@ class Controller:
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache/collections"),
             "ANSIBLE_HOME": str(self._folder / "ansible"),
+            "ANSIBLE_LOG_PATH": str(self._folder / "log"),
         }
         command = ["ansible-playbook", "-i", "inventory.json", "-f", str(forks), f"kubenode.proxy.{name}"]
+        (self._folder / "log").unlink(missing_ok=True)
         begin, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [*self._prefix, *command],
@@ -113,7 +121,19 @@ class Controller:
             raise RuntimeError(f"{name} ended with {done.returncode}:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
         path = self._folder / "drift-report.json"
         processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return Run(time.monotonic() - begin, processor, json.loads(path.read_text()) if path.exists() else None)
+        seconds = time.monotonic() - begin
+        report = json.loads(path.read_text()) if path.exists() else None
+        return Run(seconds, processor, report, tasks_of((self._folder / "log").read_text(), seconds))
+
+
+def tasks_of(log: str, seconds: float) -> dict[str, float]:
+    """Ansible's log of a run that took so long -> seconds by task, the longest first, and before the first of them."""
+    started = [(datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f"), name) for at, name in TASK.findall(log)]
+    found: dict[str, float] = {}
+    for (begin, name), (end, _name) in itertools.pairwise(started):
+        found[name] = found.get(name, 0.0) + (end - begin).total_seconds()
+    found["start and end"] = seconds - sum(found.values())
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 @contextlib.contextmanager
@@ -165,7 +185,7 @@ def host(folder: Path, address: str) -> dict[str, Any]:
 
 
 def line(name: str, what: str, value: str) -> None:
-    print(f"{name:<32} {what:<44} {value}", flush=True)
+    print(f"{name:<32} {what:<48} {value}", flush=True)
 
 
 def measure_one_node(name: str, controller: Controller) -> None:
@@ -212,6 +232,8 @@ def measure_sizes(folder: Path) -> None:
     few, many = FEW_AND_MANY_SERVICES
     (small, small_bytes), (large, large_bytes) = runs[few], runs[many]
     line(f"site.yml, {few}x10", "second run on one node, seconds", f"{small.seconds:.1f}")
+    for name, seconds in list(small.tasks.items())[:SHOWN_TASKS]:
+        line(f"site.yml, {few}x10", "of them", f"{seconds:.1f} {name.rpartition(' : ')[2]}")
     name = f"site.yml, {many}x10 / {few}x10"
     line(name, "bytes sent in a second run", f"{large_bytes / small_bytes:.2f}  ({large_bytes} / {small_bytes})")
     line(name, "processor seconds of the controller", shares(large.processor, small.processor))

@@ -13,6 +13,7 @@ planning, writing and reading again.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
@@ -22,6 +23,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.module import without_garbage_collection
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set import (
     Options,
@@ -30,13 +32,15 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set impor
 )
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import restore_input
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables_stages import stages
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipvs import IPVS
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.namespace import enter
 from ansible_collections.kubenode.proxy.plugins.module_utils.model import canonical, native
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration import parse_configuration, parse_node
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan import iptables as plan_iptables
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan import ipvs as plan_ipvs
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.names import nftables_name
-from ansible_collections.kubenode.proxy.plugins.module_utils.state import ipset, ipvs, nftables
+from ansible_collections.kubenode.proxy.plugins.module_utils.state import ipset, nftables
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
 from tests.clusters import NODE, regular_services
@@ -53,7 +57,7 @@ TABLES = [nftables_name(family) for family in PROGRAMS]
 class Bench:
     """One mode at one size."""
 
-    def __init__(self, mode: str, backend: str, netns: str, folder: str) -> None:
+    def __init__(self, mode: str, backend: str, netns: str | None, folder: str) -> None:
         self.backend = backend
         self.netns = netns
         self.folder = folder
@@ -61,6 +65,10 @@ class Bench:
 
     def converge(self, path: Path) -> tuple[RuleSet, dict[str, Any]]:
         """From the file on the node to the last write."""
+        with without_garbage_collection():
+            return self._converge(path)
+
+    def _converge(self, path: Path) -> tuple[RuleSet, dict[str, Any]]:
         start, before = time.monotonic(), processor_seconds()
         data = canonical.load(path.read_text())
         access = NodeAccess(self.netns, self.backend, self.folder)
@@ -136,6 +144,39 @@ def empty(mode: str, backend: str) -> None:
         subprocess.run(["ip", "link", "del", "kube-ipvs0"], check=False, capture_output=True)
 
 
+def others_write() -> None:
+    """A transaction of somebody else's, after which nothing counts that the node remembers of nftables."""
+    for verb in ("add", "delete"):
+        subprocess.run(["nft", verb, "table", "inet", "others"], check=False, capture_output=True)
+
+
+def edit_a_rule(desired: RuleSet, backend: str) -> list[list[str]]:
+    """The command that edits a rule of the last service."""
+    chain = [name for name in desired.tables["ipv4"]["nat"] if name.startswith("KUBE-SVC-")][-1]
+    return [[f"iptables-{backend}", "-t", "nat", "-R", chain, "1", "-j", "RETURN"]]
+
+
+def empty_a_chain(desired: RuleSet, _backend: str) -> list[list[str]]:
+    """The command that removes the rules of the last service."""
+    chain = [name for name in desired.nftables[TABLES[0]].chains if name.startswith("service-")][-1]
+    return [["nft", "flush", "chain", *TABLES[0].split(" "), chain]]
+
+
+def change_a_weight_and_remove_a_member(desired: RuleSet, _backend: str) -> list[list[str]]:
+    """The commands that do so, for the last service."""
+    (key, server), member = list(desired.virtual_servers.items())[-1], list(desired.sets["KUBE-CLUSTER-IP"].members)[-1]
+    real = next(iter(server.real_servers))
+    ends = ["-t", f"{key.address}:{key.port}", "-r", f"{real.address}:{real.port}"]
+    return [["ipvsadm", "-e", *ends, "-m", "-w", "7"], ["ipset", "del", "KUBE-CLUSTER-IP", member]]
+
+
+TAMPERS = {
+    "iptables": edit_a_rule,
+    "ipvs": change_a_weight_and_remove_a_member,
+    "nftables": empty_a_chain,
+}
+
+
 def raw_iptables(desired: RuleSet, backend: str) -> float:
     """The tables with the tool alone: for nft in the stages that make it fastest, else in one restore a family."""
     suffix = "" if backend == "auto" else f"-{backend}"
@@ -149,12 +190,23 @@ def raw_iptables(desired: RuleSet, backend: str) -> float:
 
 
 def raw_ipvs(desired: RuleSet, backend: str) -> float:
-    """Everything of IPVS mode with the tools alone, in the order in which it can be written."""
+    """Everything of IPVS mode with the tools alone, in the order in which it can be written.
+
+    For virtual servers, a plain writer over netlink takes the place of ``ipvsadm -R``, which takes many times as long.
+    """
     total = timed(["ipset", "restore"], ipset.render(desired.sets.values())) + raw_iptables(desired, backend)
-    total += timed(["ipvsadm", "-R"], ipvs.render(desired.virtual_servers))
+    total += write_virtual_servers(desired)
     addresses = desired.link.addresses if desired.link else ()
     lines = ["link add kube-ipvs0 type dummy", *(f"address add {a} dev kube-ipvs0" for a in sorted(addresses))]
     return total + timed(["ip", "-batch", "-"], "".join(f"{line}\n" for line in lines))
+
+
+def write_virtual_servers(desired: RuleSet) -> float:
+    """In a process of its own, as a tool is."""
+    operations = plan_ipvs.plan({}, {}, desired.virtual_servers, lambda _key: False)
+    start = time.monotonic()
+    in_process(lambda: IPVS().apply(operations))
+    return time.monotonic() - start
 
 
 def raw_nftables(desired: RuleSet, backend: str) -> float:
@@ -173,21 +225,49 @@ def raw_save(mode: str, backend: str) -> float:
 RAW = {"ipvs": raw_ipvs, "iptables": raw_iptables, "nftables": raw_nftables}
 
 
+def write_data(services: int, endpoints: int, path: Path, changed: Path, few: Path) -> None:
+    """Service data; the same without one endpoint; the first tenth of it."""
+    documents = regular_services(services, endpoints)
+    few.write_text(canonical.dump(native.parse(documents[: services // 10])))
+    path.write_text(canonical.dump(native.parse(documents)))
+    documents[0]["endpoints"] = documents[0]["endpoints"][1:]
+    changed.write_text(canonical.dump(native.parse(documents)))
+
+
+def in_process(work: Callable[[], None]) -> None:
+    """Does the work in a process of its own, so that its memory and its seconds are not this one's.
+
+    Raises RuntimeError where it fails.
+    """
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"a process of the benchmark ended with {process.exitcode}")
+
+
 def main() -> None:
     """Prints the figures."""
     mode, backend, services, endpoints, netns = sys.argv[1:]
-    documents = regular_services(int(services), int(endpoints))
+    enter(netns)
     with tempfile.TemporaryDirectory() as folder:
-        path, changed = Path(folder, "services.json"), Path(folder, "changed.json")
-        path.write_text(canonical.dump(native.parse(documents)))
-        documents[0]["endpoints"] = documents[0]["endpoints"][1:]
-        changed.write_text(canonical.dump(native.parse(documents)))
+        path, changed, few = (Path(folder, f"{name}.json") for name in ("services", "changed", "few"))
+        in_process(lambda: write_data(int(services), int(endpoints), path, changed, few))
         bench = Bench(mode, backend, netns, folder)
         figures: dict[str, Any] = {"bytes": path.stat().st_size}
+        # The first tools of all load kernel modules and files.
+        bench.in_child(few)
+        empty(mode, backend)
         figures["first converge"] = bench.in_child(path)
         figures["second run"] = bench.in_child(path)
         figures["one endpoint changed"] = bench.in_child(changed)
-        enter(netns)
+        others_write()
+        figures["second run after others"] = bench.in_child(changed)
+        tampers = TAMPERS[mode](bench.compile(changed), backend)
+        for command in tampers:
+            subprocess.run(command, check=True, capture_output=True)
+        figures["tampers"] = len(tampers)
+        figures["run after tampers"] = bench.in_child(changed)
         figures["raw save"] = of_tools(lambda: raw_save(mode, backend))
         empty(mode, backend)
         desired = bench.compile(path)
