@@ -31,6 +31,7 @@ PACKAGES = {
     "systemd": "systemd",
     "qemu-system-x86_64": "qemu-system-x86",
     "depmod": "kmod",
+    "gcc": "gcc libc6-dev",
 }
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/lib/systemd"
 ENVIRONMENT = {"PATH": SEARCH_PATH, "LC_ALL": "C", "HOME": "/root"}

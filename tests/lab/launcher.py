@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from . import host, inventory, stock
+from . import host, inventory, stock, uml
 from .host import LabError, Process
 from .node import CHECKOUT, MAX_NODES, NETWORK, NETWORK6, STOCK_KERNEL, Node, NodeConfig, new_image
 
@@ -183,6 +183,7 @@ class Lab:
         # Copies, so that a node restarts with what it started with, and the guest's paths have no special characters.
         shutil.copytree(Path(__file__).parent / "guest", self.directory / "guest")
         shutil.copy(Path(__file__).parent / "seal.py", self.directory)
+        uml.prepare(self.directory)
         for key in ("id", "host"):
             path = str(self.directory / key)
             host.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab-{key}", "-f", path])

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import host, stock
+from . import host, stock, uml
 from .host import LabError, Process
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -104,7 +104,8 @@ class NodeConfig:
             for number, tap in enumerate(self.taps())
         ]
         return [
-            *("linux.uml", f"mem={self.memory}", f"umid={self.name}", "uml_dir=/dev/shm/uml"),
+            *uml.command(lab),
+            *(f"mem={self.memory}", f"umid={self.name}", "uml_dir=/dev/shm/uml"),
             *devices,
             *([f"ubd0={self.image}"] if self.image else []),
             *("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", f"init={lab}/guest/init"),
