@@ -12,6 +12,8 @@ PAUSE is in seconds, between two connections.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import socket
@@ -22,6 +24,9 @@ from collections import Counter
 # Long enough for a machine that is busy, short enough to be counted as a failure of the node.
 TIMEOUT = 5.0
 GREETING = b"ok"
+# One after the other, below those that the kernel chooses, so that none is used twice in the two minutes for which IPVS
+# remembers a connection: when IPVS goes, the kernel ends what connection tracking has between the same ports by then.
+SOURCE_PORTS = range(1024, 32768)
 
 
 def serve(port: int) -> None:
@@ -36,15 +41,19 @@ def serve(port: int) -> None:
 def connect(address: str, port: int, stop: str, pause: float = 0) -> dict[str, object]:
     """-> {answered, failed: {error: times}}."""
     answered, failed = 0, Counter[str]()
-    while not os.path.exists(stop):
+    for source in itertools.cycle(SOURCE_PORTS):
+        if os.path.exists(stop):
+            break
         try:
-            with socket.create_connection((address, port), TIMEOUT) as connection:
+            with socket.create_connection((address, port), TIMEOUT, ("", source)) as connection:
                 if connection.recv(len(GREETING)) == GREETING:
                     answered += 1
                 else:
                     failed["closed without an answer"] += 1
         except OSError as error:
-            failed[str(error)] += 1
+            # Another program of this machine has the port.
+            if error.errno != errno.EADDRINUSE:
+                failed[str(error)] += 1
         time.sleep(pause)
     return {"answered": answered, "failed": dict(failed)}
 
