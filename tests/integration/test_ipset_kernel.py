@@ -29,6 +29,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue.converge impor
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.subsystems import Sets
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import ipset
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Result, Runner
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipset_dump import FORMS, SetsSocket
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.ipset import plan, temporary_name
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.ipvs_sets import OWN_SETS
@@ -294,23 +295,24 @@ def test_a_set_that_rules_name_keeps_its_family(kind: str) -> None:
     assert live() == text(old)
 
 
-def sets_of(runner: Runner, *wanted: IPSet) -> Outcome:
+def sets_of(runner: Runner, *wanted: IPSet, sets_socket: SetsSocket | None = None) -> Outcome:
     """A whole run on kube-proxy's sets."""
     ownership = Ownership(lambda *_: False, lambda *_: False, OWN_SETS.__contains__, lambda _key: False)
     desired = RuleSet.empty()._replace(sets={one.name: one for one in wanted})
-    return run_converge({"sets": Sets(runner, ownership)}, desired, check=False)
+    return run_converge({"sets": Sets(runner, sets_socket or SetsSocket(), ownership)}, desired, check=False)
 
 
-def test_what_was_written_is_counted_instead_of_listed() -> None:
+def test_the_sets_of_kube_proxy_are_listed_over_netlink() -> None:
     converge(ip_set("KUBE-6-CLUSTER-IP", "hash:ip,port", options="family inet6 maxelem 65536"))
     wanted = (
         ip_set("KUBE-CLUSTER-IP", "hash:ip,port", "10.9.0.1,tcp:80", "10.9.0.2,tcp:80"),
         ip_set("KUBE-NODE-PORT-TCP", "bitmap:port", "80", "81"),
     )
-    runner = Runner()
-    outcome = sets_of(runner, *wanted)
+    runner, sets_socket = Runner(), SetsSocket()
+    outcome = sets_of(runner, *wanted, sets_socket=sets_socket)
     assert [one.verb for one in outcome.operations] == ["add", "add", "remove"]
-    assert runner.processes == 5, "save, version, two restores, list"
+    assert runner.processes == 3, "version, two restores"
+    assert sets_socket.messages == 2
     assert ipset.read(Runner()) == outcome.after.sets
     assert not sets_of(Runner(), *wanted).changed
 
@@ -337,7 +339,7 @@ def test_a_change_that_does_not_last_is_noticed(meddling: tuple[str, ...]) -> No
         sets_of(Meddled(verb, wanted.name, *member), wanted)
 
 
-def test_sets_of_other_kinds_are_listed_again() -> None:
+def test_sets_of_other_kinds_are_listed_by_ipset() -> None:
     converge(ip_set("A", "hash:ip", "10.9.0.1", options="family inet maxelem 65536 timeout 600"))
     wanted = ip_set("A", "hash:ip", "10.9.0.1", "10.9.0.2", options="family inet maxelem 65536 timeout 600")
     runner = Runner()
@@ -619,13 +621,53 @@ def test_members_are_listed_as_normalised(set_type: str, family: str) -> None:
     def check(written: list[str]) -> None:
         lines = ["flush A", *(f"add A {entry}" for entry in written)]
         run("ipset", "-exist", "restore", stdin="".join(f"{line}\n" for line in lines))
-        found = ipset.read(Runner())["A"].members
+        live = ipset.read(Runner())
+        found = live["A"].members
         expected = {member for entry in written for member, _options in normalise(set_type, family, entry)}
         assert set(found) == expected
         for member in found:
             assert normalise(set_type, family, member) == [(member, "")]
+        simple = set_type in FORMS and all(protocol(member) in ("tcp", "udp", "sctp") for member in found)
+        assert SetsSocket().read(lambda name: name == "A") == (live if simple else None)
+
+    def protocol(member: str) -> str:
+        return member.split(",")[1].partition(":")[0] if ",port" in set_type else "tcp"
 
     check()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "create B hash:ip counters",
+        "create B hash:ip timeout 600",
+        "create B hash:ip netmask 24",
+        "create B hash:ip comment",
+        "create B hash:ip forceadd",
+        "create B bitmap:port range 0-9 skbinfo",
+        "create B list:set",
+        "create B hash:ip,port,net\nadd B 10.9.0.1,tcp:80,10.9.0.0/24\nadd B 10.9.0.1,tcp:80,10.9.0.0/25 nomatch",
+        "create B hash:ip,port\nadd B 10.9.0.1,tcp:80\nadd B 10.9.0.1,icmp:ping",
+    ],
+)
+def test_what_only_ipset_can_tell_is_left_to_it(line: str) -> None:
+    run("ipset", "restore", stdin=f"create A hash:ip\nadd A 10.9.0.1\n{line}\n")
+    live = ipset.read(Runner())
+    runner, sets_socket = Runner(), SetsSocket()
+    assert ipset.read(runner, sets_socket=sets_socket) == live
+    assert runner.processes == 1
+    # It is in nobody's way where it is not asked for.
+    assert ipset.read(runner, lambda name: name == "A", sets_socket) == {"A": live["A"]}
+    assert runner.processes == 1
+
+
+def test_large_sets_are_listed_whole() -> None:
+    lines = [f"add A 10.9.{a}.{b},udp:53,fd00::{a}:{b}" for a in range(40) for b in range(250)]
+    lines = [line.replace("10.9.", "fd00:9::").replace(".", ":") for line in lines]
+    run("ipset", "restore", stdin="\n".join(["create A hash:ip,port,ip family inet6", *lines, ""]))
+    found = SetsSocket().read(lambda _name: True)
+    assert found == ipset.read(Runner())
+    assert len(found["A"].members) == 10_000
 
 
 @pytest.mark.parametrize(("set_type", "family"), [pair for pair in FAMILIES if "net" in pair[0].partition(":")[2]])

@@ -18,6 +18,7 @@ from ..kernel.accounting import AccountingObjects
 from ..kernel.capabilities import ensure_net_admin
 from ..kernel.command import Runner
 from ..kernel.conntrack import Conntrack
+from ..kernel.ipset_dump import SetsSocket
 from ..kernel.ipvs import IPVS
 from ..kernel.links import Links
 from ..kernel.lock import FOLDER as RUN
@@ -63,6 +64,7 @@ class NodeAccess:
         self.runner = Runner()
         self.conntrack = Conntrack()
         self.accounting = AccountingObjects()
+        self.sets_socket = SetsSocket()
         self.nftables = NftablesSocket(os.path.join(RUN, f"{self._lock_name}.nftables"))
         self.tables_memory = TablesMemory(self.nftables, os.path.join(RUN, f"{self._lock_name}.tables"))
         self._ipvs: IPVS | None = None
@@ -88,7 +90,7 @@ class NodeAccess:
     @property
     def messages(self) -> int:
         """Netlink messages sent so far."""
-        sockets = (self.conntrack, self.accounting, self.nftables, self._ipvs)
+        sockets = (self.conntrack, self.accounting, self.sets_socket, self.nftables, self._ipvs)
         return sum(found.messages for found in sockets if found)
 
     def facts(self) -> NodeFacts:
@@ -126,7 +128,7 @@ class NodeAccess:
                 found[name] = subsystems.AccountingObjects(self.accounting, ownership)
             # Without the tool there is nothing of ours to remove.
             elif name == "sets" and (desired.sets or self.runner.find("ipset")):
-                found[name] = subsystems.Sets(self.runner, ownership, exact)
+                found[name] = subsystems.Sets(self.runner, self.sets_socket, ownership, exact)
             elif name == "chains" and (any(desired.tables.values()) or self.runner.find("iptables")):
                 found.update(self._chains(ownership, desired))
             elif name == "nftables" and (desired.nftables or self.runner.find("nft")):

@@ -26,7 +26,6 @@ from ..plan import ipvs as plan_ipvs
 from ..plan import nftables as plan_nftables
 from ..plan import node as plan_node
 from ..plan.operation import REMOVE, Operation
-from ..rules.ipvs_sets import OWN_SETS
 from ..rules.names import is_own_table
 from ..state import iptables as state_iptables
 from ..state import nftables as state_nftables
@@ -38,10 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from ..kernel.command import Runner
+    from ..kernel.ipset_dump import SetsSocket
     from ..kernel.tables_memory import TablesMemory
     from ..plan.conntrack import Flow
     from ..plan.operation import Ownership
-    from ..state.ipset import IPSet
     from ..state.iptables import Tables
     from ..state.ipvs import Statistics, VirtualServerKey
     from ..state.ipvs import VirtualServers as LiveServers
@@ -139,19 +138,18 @@ class Sets:
 
     atomic = False
 
-    def __init__(self, runner: Runner, ownership: Ownership, exact: bool = True) -> None:
+    def __init__(self, runner: Runner, sets_socket: SetsSocket, ownership: Ownership, exact: bool = True) -> None:
         self._runner = runner
+        self._socket = sets_socket
         self._ownership = ownership
         self._exact = exact
         self.live_sets = RuleSet.empty().sets
-        self._written = False
 
     def read(self, desired: RuleSet) -> None:
         wanted = desired.sets
-        # Of other sets, members may have options, or not be written as the kernel shows them.
-        if self._written and OWN_SETS.issuperset(wanted) and self._have_lasted(wanted):
-            return
-        self.live_sets = kernel_ipset.read(self._runner, lambda name: name in wanted or self._ownership.sets(name))
+        self.live_sets = kernel_ipset.read(
+            self._runner, lambda name: name in wanted or self._ownership.sets(name), self._socket
+        )
 
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_ipset.plan(self.live_sets, desired.sets, self._ownership.sets, self._exact)
@@ -162,17 +160,6 @@ class Sets:
 
     def apply(self, operations: list[Operation]) -> None:
         kernel_ipset.apply(self._runner, operations)
-        self._written = True
-
-    def _have_lasted(self, desired: Mapping[str, IPSet]) -> bool:
-        """Whether the sets have as many members as were written; ipset takes far longer to list them."""
-        expected = plan_ipset.expected(self.live_sets, desired, self._exact)
-        live = kernel_ipset.counts(self._runner)
-        counts = {name: live[name] for name in {*self.live_sets, *expected} if name in live}
-        if counts != {name: len(wanted.members) for name, wanted in expected.items()}:
-            return False
-        self.live_sets = expected
-        return True
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(sets=self.live_sets)

@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""Reads and writes IP sets: one ``ipset save``, one ``ipset restore``.
+"""Reads and writes IP sets: a listing over netlink or by ``ipset save``, and one ``ipset restore``.
 
 A set whose type or create options change is replaced in such a way that no rule sees it missing or empty:
 
@@ -30,28 +30,35 @@ from .command import CommandError, KernelError, Runner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from .ipset_dump import SetsSocket
+
 LINE_OF_ERROR = re.compile(r"Error in line (\d+): (.*)")
 VERSION = re.compile(r" v(\d+)\.")
 # As kube-proxy has it.
 MINIMUM_VERSION = 6
 DRAWN_BY_KERNEL = re.compile(r" (?:bucketsize \d+(?: initval 0x[0-9a-f]+)?|initval 0x[0-9a-f]+)$", re.MULTILINE)
-COUNT = re.compile(r"^Name: (\S+)\n(?:.+\n)*?Number of entries: (\d+)$", re.MULTILINE)
 IN_USE = "it is in use by a kernel component"
 # nf_tables drops what a deleted rule refers to some time after the commit.
 RELEASE_SECONDS = 2.0
 PAUSE = 0.05
 
 
-def read(runner: Runner, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, state.IPSet]:
-    """Live sets by name; those that ``wanted`` does not name are left out, but for stand-ins. Raises KernelError."""
+def read(
+    runner: Runner, wanted: Callable[[str], bool] = lambda name: True, sets_socket: SetsSocket | None = None
+) -> dict[str, state.IPSet]:
+    """Live sets by name; those that ``wanted`` does not name are left out, but for stand-ins.
+
+    Costs no process where they are all such as ``sets_socket`` can tell. Raises KernelError.
+    """
+
+    def relevant(name: str) -> bool:
+        return wanted(name) or name.startswith(TEMPORARY_PREFIX)
+
+    found = sets_socket.read(relevant) if sets_socket else None
+    if found is not None:
+        return found
     # What the kernel draws or chooses by itself nobody asks for; a diff need not show it.
-    saved = DRAWN_BY_KERNEL.sub("", runner.run(["ipset", "save"]).stdout)
-    return state.parse(saved, lambda name: wanted(name) or name.startswith(TEMPORARY_PREFIX))
-
-
-def counts(runner: Runner) -> dict[str, int]:
-    """How many members each live set has; without those of which the kernel does not tell. Raises KernelError."""
-    return {name: int(count) for name, count in COUNT.findall(runner.run(["ipset", "list", "-terse"]).stdout)}
+    return state.parse(DRAWN_BY_KERNEL.sub("", runner.run(["ipset", "save"]).stdout), relevant)
 
 
 def version(runner: Runner) -> str:

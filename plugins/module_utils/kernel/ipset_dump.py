@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Reads IP sets of the types that kube-proxy uses over netlink, as ``ipset save`` would print them.
+
+``ipset save`` looks up the name of the protocol in /etc/protocols for each member, which takes most of a run of many
+services. Whatever kube-proxy's sets do not have, counters for one, is left to ipset.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..state.ipset import IPSet
+from . import netlink
+from .netlink import NetlinkError, attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_SUBSYSTEM, _LIST = 6 << 8, 7
+# Spoken by all kernels since 2.6.39.
+_PROTOCOL_VERSION = 6
+_PROTOCOL, _NAME, _TYPE, _FAMILY, _DATA, _MEMBERS = 1, 2, 3, 5, 7, 8
+_IP, _CIDR, _PORT, _PORT_TO, _PROTO, _IP2, _CIDR2 = 1, 3, 4, 5, 7, 20, 21
+_HASHSIZE, _MAXELEM = 18, 19
+# Initval, bucket size, elements, references, size in memory: nobody asks for them.
+_TOLD_BY_KERNEL = frozenset({17, 21, 24, 25, 26})
+_FAMILIES = {socket.AF_INET: "inet", socket.AF_INET6: "inet6"}
+_PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
+_NESTED = 0x8000
+_KIND_MASK = 0x3FFF
+_HEADER = struct.Struct("=HH")
+
+
+class OtherError(Exception):
+    """A set holds what only ipset can tell."""
+
+
+class SetsSocket:
+    """Lists sets. ``messages`` counts what was sent."""
+
+    def __init__(self) -> None:
+        self._socket: netlink.NetlinkSocket | None = None
+
+    @property
+    def messages(self) -> int:
+        """How many messages were sent."""
+        return self._socket.messages if self._socket else 0
+
+    def read(self, wanted: Callable[[str], bool]) -> dict[str, IPSet] | None:
+        """The wanted sets by name; None where the kernel refuses to tell, or only ipset can."""
+        body = struct.pack("=BBH", socket.AF_INET, 0, 0) + netlink.attribute(_PROTOCOL, bytes([_PROTOCOL_VERSION]))
+        try:
+            if self._socket is None:
+                self._socket = netlink.NetlinkSocket(netlink.NETFILTER)
+            parts = self._socket.dump(_SUBSYSTEM | _LIST, body)
+            return decode(parts, wanted)
+        except (NetlinkError, OtherError):
+            return None
+
+
+def decode(parts: list[bytes], wanted: Callable[[str], bool]) -> dict[str, IPSet]:
+    """The messages of a dump -> the wanted sets. Raises OtherError."""
+    found: dict[str, IPSet] = {}
+    members: dict[str, dict[str, str]] = {}
+    for part in parts:
+        message = attributes(part, 4)
+        name = message[_NAME].rstrip(b"\0").decode()
+        if not wanted(name):
+            continue
+        if _TYPE in message:
+            set_type = message[_TYPE].rstrip(b"\0").decode()
+            members[name] = {}
+            found[name] = IPSet(name, set_type, tuple(_options(set_type, message)), members[name])
+        if message.get(_MEMBERS):
+            members[name].update(dict.fromkeys(_entries(found[name].type, message[_MEMBERS]), ""))
+    return found
+
+
+def _options(set_type: str, message: dict[int, bytes]) -> Iterator[tuple[str, str]]:
+    """The create options. Raises OtherError."""
+    data = attributes(message.get(_DATA, b""))
+    kinds = data.keys() - _TOLD_BY_KERNEL
+    if set_type == "bitmap:port" and kinds == {_PORT, _PORT_TO}:
+        yield "range", f"{_number(data[_PORT])}-{_number(data[_PORT_TO])}"
+    elif set_type in FORMS and kinds == {_HASHSIZE, _MAXELEM}:
+        yield "family", _FAMILIES[socket.AddressFamily(message[_FAMILY][0])]
+        yield "hashsize", str(_number(data[_HASHSIZE]))
+        yield "maxelem", str(_number(data[_MAXELEM]))
+    else:
+        raise OtherError
+
+
+class _Layout(NamedTuple):
+    """Where the values of a member lie: ``record`` unpacks what is around each and the value, in turns."""
+
+    record: struct.Struct
+    around: tuple[bytes, ...]
+    kinds: tuple[int, ...]
+
+
+def _entries(set_type: str, data: bytes) -> Iterator[str]:
+    """The members in the list of one message. Raises OtherError."""
+    layout = _layout(data)
+    form, kinds = FORMS[set_type]
+    if sorted(layout.kinds) != sorted(kinds) or len(data) % layout.record.size:
+        raise OtherError
+    order = [2 * layout.kinds.index(kind) + 1 for kind in kinds]
+    for fields in layout.record.iter_unpack(data):
+        if fields[::2] != layout.around:
+            raise OtherError
+        yield form(*(fields[index] for index in order))
+
+
+def _layout(data: bytes) -> _Layout:
+    """That of the first member, which all others have to share: the kernel writes those of a set in one way."""
+    length = _HEADER.unpack_from(data)[0]
+    values = list(_values(data, 4, length))
+    text, position = "=", 0
+    for _kind, start, end in values:
+        text += f"{start - position}s{end - start}s"
+        position = end
+    record = struct.Struct(f"{text}{length - position}s")
+    return _Layout(record, record.unpack_from(data)[::2], tuple(kind for kind, _start, _end in values))
+
+
+def _values(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(kind, start, end) of each value; that of an address has the kind of what it is the address of."""
+    while offset + 4 <= end:
+        length, kind = _HEADER.unpack_from(data, offset)
+        start = offset + (8 if kind & _NESTED else 4)
+        yield kind & _KIND_MASK, start, offset + length
+        offset += (length + 3) & ~3
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, "big")
+
+
+@functools.lru_cache(maxsize=None)
+def _address(value: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(value) == 4 else socket.AF_INET6, value)
+
+
+@functools.lru_cache(maxsize=None)
+def _service(protocol: bytes, port: bytes) -> str:
+    name = _PROTOCOLS.get(protocol[0])
+    if name is None:
+        raise OtherError
+    return f"{name}:{_number(port)}"
+
+
+def _ip_port(ip: bytes, protocol: bytes, port: bytes) -> str:
+    return f"{_address(ip)},{_service(protocol, port)}"
+
+
+def _ip_port_ip(ip: bytes, protocol: bytes, port: bytes, source: bytes) -> str:
+    return f"{_address(ip)},{_service(protocol, port)},{_address(source)}"
+
+
+def _ip_port_net(ip: bytes, protocol: bytes, port: bytes, source: bytes, length: bytes) -> str:
+    network = _address(source) if length[0] == 8 * len(source) else f"{_address(source)}/{length[0]}"
+    return f"{_address(ip)},{_service(protocol, port)},{network}"
+
+
+# Type of a set -> what prints a member, and the kinds of its values in that order.
+FORMS: dict[str, tuple[Callable[..., str], tuple[int, ...]]] = {
+    "bitmap:port": (lambda port: str(_number(port)), (_PORT,)),
+    "hash:ip": (_address, (_IP,)),
+    "hash:ip,port": (_ip_port, (_IP, _PROTO, _PORT)),
+    "hash:ip,port,ip": (_ip_port_ip, (_IP, _PROTO, _PORT, _IP2)),
+    "hash:ip,port,net": (_ip_port_net, (_IP, _PROTO, _PORT, _IP2, _CIDR2)),
+}
