@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import re
 import struct
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ from .nftables_codec import (
     named_set,
     number,
     set_header,
+    text,
     values,
 )
 from .nftables_rule import anonymous_text, rule
@@ -49,9 +51,10 @@ SUBSYSTEM = 10 << 8
 GET_TABLE, GET_CHAIN, GET_RULE, GET_SET, GET_ELEMENTS, GET_GENERATION = 1, 4, 7, 10, 13, 16
 GET_OBJECT, GET_FLOWTABLE = 19, 23
 _GENERATION_ID, _TABLE_NAME, _TABLE_FLAGS, _TABLE_HANDLE, _TABLE_USERDATA = 1, 1, 2, 4, 6
-_OF_TABLE, _SET_NAME = 1, 2
-# Stands for an anonymous set in the text of a rule.
-BLANK = "\0"
+_OF_TABLE, _SET_NAME, _SET_HANDLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 16, 2, 4
+# As nft has the kernel name an anonymous set, in the expressions of a rule; and as it prints its elements.
+ANONYMOUS_NAME = re.compile(rb"(__(?:map|set)\d+)\0")
+ANONYMOUS_TEXT = re.compile(r"\{[^}]*\}")
 # A table that changes during each of them is left to nft.
 ATTEMPTS = 5
 UNREADABLE = (UnknownFormError, ValueError, KeyError, IndexError, struct.error)
@@ -168,7 +171,8 @@ class _Table:
         found = self._own()
         if number(found[_TABLE_FLAGS]) or self._dump(GET_OBJECT) or self._dump(GET_FLOWTABLE):
             raise UnknownFormError("flags of the table, or objects other than sets, maps and chains")
-        self._recall(found)
+        self.remembered = self.memory.recall(self.full_name, number(found[_TABLE_HANDLE]))
+        self.headers = {one.name: one for one in map(set_header, self._dump(GET_SET))}
         sets = {one.name: self._named_set(one) for one in self.headers.values() if not one.anonymous}
         remark = comment(found.get(_TABLE_USERDATA, b""))
         options = (("comment", f'"{remark}"'),) if remark else ()
@@ -177,27 +181,19 @@ class _Table:
         return Table(options, sets, chains, {})
 
     def learn(self, written: Table) -> None:
-        found = self._own()
-        self._recall(found)
-        named: list[str] = []
-        lines = {chain_: iter(content.rules) for chain_, content in written.chains.items()}
-
-        def blank(name: str) -> str:
-            named.append(name)
-            return BLANK
-
+        """The rules are there as written, in this order: only which set belongs to which is left to find out."""
+        of_name: dict[str, str] = {}
+        rules = {chain_: iter(content.rules) for chain_, content in written.chains.items()}
         for message in self._dump(GET_RULE):
-            named.clear()
-            of_chain, line = rule(message, self.family, blank)
-            before, mark, after = line.partition(BLANK)
-            full = next(lines[of_chain])
-            if mark and full.startswith(before) and full.endswith(after):
-                self.known[str(self.headers[named.pop()].handle)] = full[len(before) : len(full) - len(after)]
-        self.memory.replace(self.full_name, number(found[_TABLE_HANDLE]), self.known)
-
-    def _recall(self, table: dict[int, bytes]) -> None:
-        self.remembered = self.memory.recall(self.full_name, number(table[_TABLE_HANDLE]))
-        self.headers = {one.name: one for one in map(set_header, self._dump(GET_SET))}
+            found = attributes(message, HEADER_BYTES)
+            names = ANONYMOUS_NAME.findall(found.get(_RULE_EXPRESSIONS, b""))
+            content = ANONYMOUS_TEXT.findall(next(rules[text(found[_RULE_CHAIN])], ""))
+            if len(names) == len(content) == 1:
+                of_name[names[0].decode()] = content[0]
+        sets = (attributes(message, HEADER_BYTES) for message in self._dump(GET_SET))
+        handles = {text(one[_SET_NAME]): str(number(one[_SET_HANDLE])) for one in sets}
+        known = {handles[name]: content for name, content in of_name.items()}
+        self.memory.replace(self.full_name, number(self._own()[_TABLE_HANDLE]), known)
 
     def _own(self) -> dict[int, bytes]:
         body = self.header + attribute(_TABLE_NAME, self.name.encode() + b"\0")

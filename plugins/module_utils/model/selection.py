@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from .node import Node
     from .service import Endpoint, ServicePort
@@ -55,9 +55,12 @@ def select(service_port: ServicePort, node: Node, version: Version) -> Selection
     return Selection(cluster, local, reachable, has_endpoints, on_node)
 
 
-def _unique(endpoints: Iterable[Endpoint], node: Node, version: Version) -> list[Endpoint]:
+def _unique(endpoints: Sequence[Endpoint], node: Node, version: Version) -> list[Endpoint]:
     """One endpoint per ip:port, sorted by endpoint string."""
-    found: dict[str, Endpoint] = {}
+    found = {str(endpoint): endpoint for endpoint in endpoints}
+    if len(found) == len(endpoints):
+        return [found[name] for name in sorted(found)]
+    found = {}
     for endpoint in endpoints:
         name = str(endpoint)
         other = found.get(name)
