@@ -122,10 +122,12 @@ def test_a_run_after_which_nobody_wrote_reads_less_and_finds_the_same(runs: Runs
     assert with_memory[1] < without[1]
     assert runs(services(6)) == with_memory, "what was read is remembered too"
     assert runs(services(5))[0]
-    remembered = json.loads(runs.path.read_text())["tables"]
+    remembered = json.loads(runs.path.read_text())["content"]["tables"]
     runs.path.unlink()
     assert runs(services(5))[0] == []
-    assert json.loads(runs.path.read_text())["tables"] == remembered, "what was written is remembered as it is read"
+    assert json.loads(runs.path.read_text())["content"]["tables"] == remembered, (
+        "what was written is remembered as it is read"
+    )
 
 
 def test_an_edited_rule_is_found_and_set_right(runs: Runs) -> None:
@@ -145,7 +147,7 @@ def test_the_memory_of_another_namespace_does_not_count(runs: Runs, tmp_path: Pa
     Runs(runs.mode, tmp_path / "other")(services(2))
     runs.edit_a_rule()
     content = json.loads(runs.path.read_text())
-    content["transactions"] = NftablesSocket().generation()
+    content["content"]["transactions"] = NftablesSocket().generation()
     runs.path.write_text(json.dumps(content))
     assert runs(services(2), check=True)[0] == ["change chain"]
     content["namespace"] = identity()
@@ -163,12 +165,14 @@ def test_a_check_run_writes_nothing(runs: Runs) -> None:
     assert runs.path.stat().st_mtime_ns > before
 
 
-@pytest.mark.parametrize("content", ["", "{ not JSON", "[]", "null", "3", "[" * 100_000, '{"namespace": "other"}'])
+@pytest.mark.parametrize(
+    "content", ["", "{ not JSON", "[]", "null", "3", "[" * 100_000, '{"namespace": "other"}', '{"content": 1}']
+)
 def test_a_file_that_tells_nothing_is_written_anew(runs: Runs, content: str) -> None:
     runs(services(2))
     runs.path.write_text(content)
     assert runs(services(2))[0] == []
-    assert json.loads(runs.path.read_text())["tables"]
+    assert json.loads(runs.path.read_text())["content"]["tables"]
 
 
 @pytest.mark.parametrize("tables", [None, [], {}, 1])
@@ -176,11 +180,12 @@ def test_a_file_that_tells_nothing_is_written_anew(runs: Runs, content: str) -> 
 def test_tables_of_another_form_do_not_count(runs: Runs, tables: object, within: bool) -> None:
     runs(services(2))
     content = json.loads(runs.path.read_text())
-    content["tables"] = dict.fromkeys(content["tables"], tables) if within else tables
+    remembered = content["content"]
+    remembered["tables"] = dict.fromkeys(remembered["tables"], tables) if within else tables
     runs.path.write_text(json.dumps(content))
     runs.edit_a_rule()
     assert runs(services(2), check=True)[0] == ["change chain"]
-    content["transactions"] = NftablesSocket().generation()
+    content["content"]["transactions"] = NftablesSocket().generation()
     runs.path.write_text(json.dumps(content))
     found = runs(services(2), check=True)[0]
     assert found == ["change chain"] or (within and tables == {}), "a table may well be empty"
@@ -242,6 +247,6 @@ def test_a_run_that_removes_all_removes_the_file(runs: Runs, monkeypatch: pytest
 def test_what_is_known_of_maps_outlasts_a_run_that_read_none(tmp_path: Path) -> None:
     runs = Runs("nftables", tmp_path)
     runs(services(6))
-    before = json.loads(runs.maps.read_text())["tables"]
+    before = json.loads(runs.maps.read_text())["content"]
     runs(services(5))
-    assert json.loads(runs.maps.read_text())["tables"] == before
+    assert json.loads(runs.maps.read_text())["content"] == before

@@ -16,15 +16,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import re
 import struct
 from typing import TYPE_CHECKING
 
 from ..state.nftables import Chain, Set, Table
-from . import files
 from .command import KernelError
-from .namespace import identity
 from .netlink import NetlinkError, attribute, attributes
 from .nftables_codec import (
     FAMILIES,
@@ -41,6 +38,7 @@ from .nftables_codec import (
     values,
 )
 from .nftables_rule import anonymous_text, rule
+from .run_file import RunFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -80,12 +78,11 @@ def generation(connection: NetlinkSocket) -> int | None:
 class Memory:
     """What is known of anonymous sets: their text, by the table's name and handle, and by their own handle.
 
-    ``path`` is a file that does not outlive the kernel, None for no file. What it holds of another network namespace
-    does not count, nor does anything where the kernel has no number for namespaces (before 5.14).
+    ``path`` is that of a :class:`RunFile`.
     """
 
     def __init__(self, path: str | None = None) -> None:
-        self._path = path
+        self._file = RunFile(path)
         self._tables: dict[str, tuple[int, dict[str, str]]] | None = None
 
     def recall(self, name: str, handle: int) -> dict[str, str]:
@@ -100,14 +97,11 @@ class Memory:
     def save(self, names: Collection[str]) -> None:
         """Writes the file, about the tables that are there. Where it cannot be written, the next run reads again."""
         kept = {name: one for name, one in self._of_tables().items() if name in names}
-        namespace = identity()
-        if not self._path or not namespace:
-            return
-        with contextlib.suppress(KernelError):
-            if kept:
-                files.write_text(self._path, json.dumps({"namespace": namespace, "tables": kept}), mode=0o600)
-            else:
-                files.remove(self._path)
+        if kept:
+            self._file.save(kept)
+        else:
+            with contextlib.suppress(KernelError):
+                self._file.remove()
 
     def _of_tables(self) -> dict[str, tuple[int, dict[str, str]]]:
         if self._tables is None:
@@ -116,12 +110,8 @@ class Memory:
 
     def _load(self) -> dict[str, tuple[int, dict[str, str]]]:
         try:
-            content = json.loads(files.read_text(self._path) or "{}") if self._path else {}
-            same = content.get("namespace") and content["namespace"] == identity()
-            return (
-                {name: (int(handle), dict(sets)) for name, (handle, sets) in content["tables"].items()} if same else {}
-            )
-        except (KernelError, ValueError, KeyError, AttributeError, TypeError):
+            return {name: (int(handle), dict(sets)) for name, (handle, sets) in self._file.load().items()}
+        except (ValueError, TypeError):
             return {}
 
 

@@ -13,21 +13,15 @@ nothing new. What others write, even into other tables, changes the count: then 
 
 from __future__ import annotations
 
-import contextlib
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from . import files
-from .command import KernelError
-from .namespace import identity
+from .run_file import RunFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .nftables import NftablesSocket
 
-# To be raised with every change of what a look at the same tables gives, or of the file.
-FORMAT = 1
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _Content = TypeVar("_Content")
 
@@ -40,30 +34,27 @@ class _Look(NamedTuple):
 
 
 class TablesMemory:
-    """What was seen, by a key that says what was looked for, in a file that does not outlive the kernel.
-
-    ``path`` is that file, None for no file. Of another network namespace nothing is recalled, nor where the kernel has
-    no number for namespaces (before 5.14).
-    """
+    """What was seen, by a key that says what was looked for. ``path`` is that of a :class:`RunFile`."""
 
     def __init__(self, socket: NftablesSocket, path: str | None = None) -> None:
         self.socket = socket
-        self._path = path
+        self._file = RunFile(path)
         self._looks: dict[str, _Look] = {}
         # None: not loaded yet.
-        self._file: dict[str, Any] | None = None
+        self._loaded: dict[str, Any] | None = None
 
     def recall(self, key: str, generation: int | None, parse: Callable[[Any], _Content]) -> _Content | None:
         """What is there after so many transactions of others, parsed from what JSON makes of it.
 
         None where that takes a look.
         """
-        if self._file is None:
-            self._file = self._load()
-        if generation is None or self._file.get("transactions") != generation + self.socket.own:
+        if self._loaded is None:
+            found = self._file.load()
+            self._loaded = found if isinstance(found.get("tables"), dict) else {}
+        if generation is None or self._loaded.get("transactions") != generation + self.socket.own:
             return None
         try:
-            return parse(self._file["tables"][key])
+            return parse(self._loaded["tables"][key])
         except UNREADABLE:
             return None
 
@@ -73,30 +64,20 @@ class TablesMemory:
 
     def save(self) -> None:
         """Writes what still holds. Where the file cannot be written, the next run takes a look."""
-        generation, namespace = self.socket.generation(), identity()
-        if self._path is None or generation is None or not namespace:
+        generation = self.socket.generation()
+        if generation is None:
             return
+        transactions = generation + self.socket.own
         known = {key: look for key, look in self._looks.items() if look.generation == generation}
-        head = {"format": FORMAT, "namespace": namespace, "transactions": generation + self.socket.own}
-        if known and not self._holds(head, known):
+        if known and not self._says(transactions, known):
             tables = {key: look.content() for key, look in known.items()}
-            with contextlib.suppress(KernelError):
-                files.write_text(self._path, json.dumps({**head, "tables": tables}), mode=0o600)
+            self._file.save({"transactions": transactions, "tables": tables})
 
     def forget(self) -> None:
         """Removes the file. Raises KernelError."""
-        if self._path is not None:
-            files.remove(self._path)
+        self._file.remove()
 
-    def _holds(self, head: dict[str, Any], known: dict[str, _Look]) -> bool:
+    def _says(self, transactions: int, known: dict[str, _Look]) -> bool:
         """Whether the file says all of this already."""
-        file = self._file or {}
-        return all(file.get(name) == value for name, value in head.items()) and known.keys() <= file["tables"].keys()
-
-    def _load(self) -> dict[str, Any]:
-        try:
-            content: dict[str, Any] = json.loads((self._path and files.read_text(self._path)) or "{}")
-            valid = content["format"] == FORMAT and content["namespace"] == identity() != ""
-            return content if valid and isinstance(content["tables"], dict) else {}
-        except (KernelError, *UNREADABLE):
-            return {}
+        loaded = self._loaded or {}
+        return loaded.get("transactions") == transactions and known.keys() <= loaded["tables"].keys()

@@ -1,0 +1,58 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""A file in which a run leaves for the next one what it would otherwise have to ask the kernel for again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+from . import files
+from .command import KernelError
+from .namespace import identity
+
+# To be raised with every change of what such a file says.
+FORMAT = 2
+
+
+class RunFile:
+    """JSON about one network namespace, which counts as long as that is there.
+
+    ``path`` is in a folder that does not outlive the kernel; None for no file. Where the kernel has no number for
+    namespaces (before 5.14) nothing is written.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+
+    def load(self) -> dict[str, Any]:
+        """What :meth:`save` was given last in this network namespace; empty where it cannot be read."""
+        try:
+            content = json.loads((self._path and files.read_text(self._path)) or "{}")
+            found = content["content"] if [content["format"], content["namespace"]] == _head() else {}
+        except (KernelError, ValueError, TypeError, KeyError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def save(self, content: dict[str, Any]) -> None:
+        """Writes the file. Where it cannot be written, the next run asks the kernel."""
+        head = _head()
+        if self._path is not None and head is not None:
+            text = json.dumps({"format": head[0], "namespace": head[1], "content": content})
+            with contextlib.suppress(KernelError):
+                files.write_text(self._path, text, mode=0o600)
+
+    def remove(self) -> None:
+        """Removes the file. Raises KernelError."""
+        if self._path is not None:
+            files.remove(self._path)
+
+
+def _head() -> list[Any] | None:
+    namespace = identity()
+    return [FORMAT, namespace] if namespace else None
