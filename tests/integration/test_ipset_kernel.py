@@ -11,7 +11,6 @@ foreign   192.0.2.0/24
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import os
 import random
@@ -68,31 +67,19 @@ TYPES = {
     "hash:mac": "hashsize 1024 maxelem 65536",
 }
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(shutil.which(program) for program in PROGRAMS),
-    reason=f"needs root and {', '.join(PROGRAMS)}",
-)
+pytestmark = [
+    pytest.mark.usefixtures("fresh_namespace"),
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not all(shutil.which(program) for program in PROGRAMS),
+        reason=f"needs root and {', '.join(PROGRAMS)}",
+    ),
+]
 
 
 def run(*argv: str, stdin: str | None = None) -> str:
     done = subprocess.run(argv, check=False, input=stdin, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"{argv}: {done.stderr}\n{stdin or ''}"
     return done.stdout
-
-
-@pytest.fixture(autouse=True)
-def namespace() -> Iterator[None]:
-    """This thread, and what it starts, in a nameless network namespace: it ends when nothing is in it any more."""
-    library = ctypes.CDLL(None, use_errno=True)
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    if library.unshare(0x40000000) != 0:
-        os.close(home)
-        pytest.skip("no network namespaces here")
-    try:
-        yield
-    finally:
-        assert library.setns(home, 0x40000000) == 0
-        os.close(home)
 
 
 def ip_set(name: str, set_type: str, *members: str, options: str | None = None) -> IPSet:

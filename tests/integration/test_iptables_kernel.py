@@ -10,7 +10,6 @@ foreign   192.0.2.0/24, 2001:db8::/32
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import re
@@ -18,7 +17,6 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import iptables
@@ -32,9 +30,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.state.test_iptables_rule import IPV4, IPV6, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "recordings"
 PROGRAMS = ("iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy", "ipset", "nft")
@@ -54,31 +49,19 @@ OWNERSHIP = Ownership(
     virtual_servers=lambda key: False,
 )
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(shutil.which(program) for program in PROGRAMS),
-    reason=f"needs root and {', '.join(PROGRAMS)}",
-)
+pytestmark = [
+    pytest.mark.usefixtures("fresh_namespace"),
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not all(shutil.which(program) for program in PROGRAMS),
+        reason=f"needs root and {', '.join(PROGRAMS)}",
+    ),
+]
 
 
 def run(*argv: str, stdin: str | None = None) -> str:
     done = subprocess.run(argv, check=False, input=stdin, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, f"{argv}: {done.stderr}\n{stdin or ''}"
     return done.stdout
-
-
-@pytest.fixture(autouse=True)
-def namespace() -> Iterator[None]:
-    """This thread, and what it starts, in a nameless network namespace: it ends when nothing is in it any more."""
-    library = ctypes.CDLL(None, use_errno=True)
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    if library.unshare(0x40000000) != 0:
-        os.close(home)
-        pytest.skip("no network namespaces here")
-    try:
-        yield
-    finally:
-        assert library.setns(home, 0x40000000) == 0
-        os.close(home)
 
 
 @pytest.fixture(params=KINDS)
