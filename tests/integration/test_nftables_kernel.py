@@ -432,6 +432,28 @@ def test_the_memory_of_another_namespace_or_table_does_not_count(tmp_path: Path)
     assert read_by_netlink(Memory(str(path))) == desired.nftables
 
 
+def test_what_somebody_writes_while_a_run_learns_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "memory"
+    ports = [service(0), service(1)]
+    desired = rule_set(*ports).nftables
+    nft("-f", "-", stdin=render_tables(desired))
+    name = f"service-{service_name(ports[0])}"
+    written = desired["ip kube-proxy"].chains[name].rules[0]
+    socket = nftables.NftablesSocket(str(path))
+    at = socket.generation()
+    assert at is not None
+    nft(
+        "-f",
+        "-",
+        stdin=f"flush chain ip kube-proxy {name}\nadd rule ip kube-proxy {name} {written.replace('8081', '9')}\n",
+    )
+    socket.remember(desired, at, learn=True)
+    found = read_by_netlink(Memory(str(path)))
+    assert found != desired
+    live = listed()
+    assert found == {name: live[name] for name in desired}
+
+
 def test_the_kernel_lets_nobody_change_the_map_of_a_rule() -> None:
     """What the memory rests on."""
     go(rule_set(service(0)))

@@ -24,8 +24,8 @@ from collections import Counter
 # Long enough for a machine that is busy, short enough to be counted as a failure of the node.
 TIMEOUT = 5.0
 GREETING = b"ok"
-# One after the other, below those that the kernel chooses, so that none is used twice in the two minutes for which IPVS
-# remembers a connection: when IPVS goes, the kernel ends what connection tracking has between the same ports by then.
+# One after the other, below those that the kernel chooses. With a pause, none is used twice in the two minutes for
+# which IPVS remembers a connection: when it goes, the kernel ends what connection tracking has between the same ports.
 SOURCE_PORTS = range(1024, 32768)
 
 
@@ -51,7 +51,7 @@ def connect(address: str, port: int, stop: str, pause: float = 0) -> dict[str, o
                 else:
                     failed["closed without an answer"] += 1
         except OSError as error:
-            # Another program of this machine has the port.
+            # Another program has the port, or another one of these.
             if error.errno != errno.EADDRINUSE:
                 failed[str(error)] += 1
         time.sleep(pause)

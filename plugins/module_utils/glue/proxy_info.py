@@ -125,7 +125,7 @@ def virtual_servers(node: NodeAccess) -> tuple[list[dict[str, Any]], list[str]]:
 def sets(node: NodeAccess, members: bool) -> tuple[list[dict[str, Any]], list[str]]:
     """All sets."""
     found = []
-    for name, ip_set in sorted(kernel_ipset.read(node.runner).items()):
+    for name, ip_set in sorted(kernel_ipset.read(node.runner, sets_socket=node.sets_socket).items()):
         one = {
             "name": name,
             "type": ip_set.type,

@@ -310,18 +310,17 @@ class NftablesTables:
         if self._at is not None:
             self._live = plan_nftables.applied(self._live, operations)
             self._keep()
-            if self._at == self._socket.generation():
-                self._remember(operations)
+            self._remember(operations, self._at)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(nftables=self._live)
 
-    def _remember(self, operations: list[Operation]) -> None:
+    def _remember(self, operations: list[Operation], at: int) -> None:
         """Saves the next run the most expensive part of its reading; of a few new chains, it may read that itself."""
         written = sum(operation.kind == "chain" for operation in operations)
         whole = any(operation.kind == "table" for operation in operations)
         own = {name: table for name, table in self._live.items() if is_own_table(name)}
-        self._socket.remember(own, learn=whole or written > FEW_CHAINS)
+        self._socket.remember(own, at, learn=whole or written > FEW_CHAINS)
 
 
 class VirtualServers:

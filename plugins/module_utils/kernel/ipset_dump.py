@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..state.ipset import IPSet
 from . import netlink
-from .netlink import NetlinkError, attributes
+from .command import KernelError
+from .netlink import KIND_MASK, NESTED, UnknownFormError, attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,19 +29,15 @@ _SUBSYSTEM, _LIST = 6 << 8, 7
 # Spoken by all kernels since 2.6.39.
 _PROTOCOL_VERSION = 6
 _PROTOCOL, _NAME, _TYPE, _FAMILY, _DATA, _MEMBERS = 1, 2, 3, 5, 7, 8
-_IP, _CIDR, _PORT, _PORT_TO, _PROTO, _IP2, _CIDR2 = 1, 3, 4, 5, 7, 20, 21
+_IP, _PORT, _PORT_TO, _PROTO, _IP2, _CIDR2 = 1, 4, 5, 7, 20, 21
 _HASHSIZE, _MAXELEM = 18, 19
 # Initval, bucket size, elements, references, size in memory: nobody asks for them.
 _TOLD_BY_KERNEL = frozenset({17, 21, 24, 25, 26})
 _FAMILIES = {socket.AF_INET: "inet", socket.AF_INET6: "inet6"}
 _PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
-_NESTED = 0x8000
-_KIND_MASK = 0x3FFF
 _HEADER = struct.Struct("=HH")
-
-
-class OtherError(Exception):
-    """A set holds what only ipset can tell."""
+# A kernel without the fixes of 2019 lets a set be renamed while it is listed: then parts of an unknown one come.
+UNREADABLE = (KernelError, UnknownFormError, KeyError, ValueError, struct.error)
 
 
 class SetsSocket:
@@ -62,21 +59,21 @@ class SetsSocket:
                 self._socket = netlink.NetlinkSocket(netlink.NETFILTER)
             parts = self._socket.dump(_SUBSYSTEM | _LIST, body)
             return decode(parts, wanted)
-        except (NetlinkError, OtherError):
+        except UNREADABLE:
             return None
 
 
 def decode(parts: list[bytes], wanted: Callable[[str], bool]) -> dict[str, IPSet]:
-    """The messages of a dump -> the wanted sets. Raises OtherError."""
+    """The messages of a dump -> the wanted sets. Raises UnknownFormError."""
     found: dict[str, IPSet] = {}
     members: dict[str, dict[str, str]] = {}
     for part in parts:
         message = attributes(part, 4)
-        name = message[_NAME].rstrip(b"\0").decode()
+        name = _text(message[_NAME])
         if not wanted(name):
             continue
         if _TYPE in message:
-            set_type = message[_TYPE].rstrip(b"\0").decode()
+            set_type = _text(message[_TYPE])
             members[name] = {}
             found[name] = IPSet(name, set_type, tuple(_options(set_type, message)), members[name])
         if message.get(_MEMBERS):
@@ -85,7 +82,7 @@ def decode(parts: list[bytes], wanted: Callable[[str], bool]) -> dict[str, IPSet
 
 
 def _options(set_type: str, message: dict[int, bytes]) -> Iterator[tuple[str, str]]:
-    """The create options. Raises OtherError."""
+    """The create options. Raises UnknownFormError."""
     data = attributes(message.get(_DATA, b""))
     kinds = data.keys() - _TOLD_BY_KERNEL
     if set_type == "bitmap:port" and kinds == {_PORT, _PORT_TO}:
@@ -95,7 +92,7 @@ def _options(set_type: str, message: dict[int, bytes]) -> Iterator[tuple[str, st
         yield "hashsize", str(_number(data[_HASHSIZE]))
         yield "maxelem", str(_number(data[_MAXELEM]))
     else:
-        raise OtherError
+        raise UnknownFormError
 
 
 class _Layout(NamedTuple):
@@ -107,15 +104,15 @@ class _Layout(NamedTuple):
 
 
 def _entries(set_type: str, data: bytes) -> Iterator[str]:
-    """The members in the list of one message. Raises OtherError."""
+    """The members in the list of one message. Raises UnknownFormError."""
     layout = _layout(data)
     form, kinds = FORMS[set_type]
     if sorted(layout.kinds) != sorted(kinds) or len(data) % layout.record.size:
-        raise OtherError
+        raise UnknownFormError
     order = [2 * layout.kinds.index(kind) + 1 for kind in kinds]
     for fields in layout.record.iter_unpack(data):
         if fields[::2] != layout.around:
-            raise OtherError
+            raise UnknownFormError
         yield form(*(fields[index] for index in order))
 
 
@@ -135,9 +132,13 @@ def _values(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int]
     """(kind, start, end) of each value; that of an address has the kind of what it is the address of."""
     while offset + 4 <= end:
         length, kind = _HEADER.unpack_from(data, offset)
-        start = offset + (8 if kind & _NESTED else 4)
-        yield kind & _KIND_MASK, start, offset + length
+        start = offset + (8 if kind & NESTED else 4)
+        yield kind & KIND_MASK, start, offset + length
         offset += (length + 3) & ~3
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode("utf-8", "surrogateescape")
 
 
 def _number(value: bytes) -> int:
@@ -153,7 +154,7 @@ def _address(value: bytes) -> str:
 def _service(protocol: bytes, port: bytes) -> str:
     name = _PROTOCOLS.get(protocol[0])
     if name is None:
-        raise OtherError
+        raise UnknownFormError
     return f"{name}:{_number(port)}"
 
 

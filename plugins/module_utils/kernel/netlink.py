@@ -36,9 +36,9 @@ _STATUS = struct.Struct("=i")
 _NOOP, _ERROR, _DONE, _OVERRUN = 1, 2, 3, 4
 _REQUEST, _ACK, _DUMP, _DUMP_INTERRUPTED = 0x1, 0x4, 0x300, 0x10
 _CAPPED, _ACK_ATTRIBUTES = 0x100, 0x200
-_NESTED = 0x8000
+NESTED = 0x8000
 # The two high bits of an attribute's kind say "nested" and "network byte order".
-_KIND_MASK = 0x3FFF
+KIND_MASK = 0x3FFF
 
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _EXTENDED_TEXT = 1
@@ -72,6 +72,10 @@ class RefusedError(NetlinkError):
         self.done = done
 
 
+class UnknownFormError(Exception):
+    """What the kernel tells is correct, and of a form that the reader does not know."""
+
+
 class Message(NamedTuple):
     """One netlink message; ``body`` is what follows the netlink header."""
 
@@ -88,7 +92,7 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 def nested(kind: int, *attributes_: bytes) -> bytes:
     """An attribute that holds attributes."""
-    return attribute(kind | _NESTED, b"".join(attributes_))
+    return attribute(kind | NESTED, b"".join(attributes_))
 
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
@@ -99,8 +103,8 @@ def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     while offset + 4 <= end:
         length, kind = unpack(data, offset)
         if length < 4 or offset + length > end:
-            raise ValueError(f"attribute {kind & _KIND_MASK} at byte {offset} has length {length} of {end - offset}")
-        found[kind & _KIND_MASK] = data[offset + 4 : offset + length]
+            raise ValueError(f"attribute {kind & KIND_MASK} at byte {offset} has length {length} of {end - offset}")
+        found[kind & KIND_MASK] = data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
     return found
 

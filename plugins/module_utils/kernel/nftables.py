@@ -87,13 +87,18 @@ class NftablesSocket:
         """A table, by family and name, if it holds nothing but the forms of nftables mode. Raises NetlinkError."""
         return nftables_dump.read_table(self._connection(), name, self._memory)
 
-    def remember(self, written: Tables, learn: bool) -> None:
-        """Keeps for later runs what they need not read again, of tables that are as written.
+    def remember(self, written: Tables, at: int, learn: bool) -> None:
+        """Keeps for later runs what they need not read again, of tables that were as written at a generation.
 
-        ``learn``: also what was not read by this one.
+        ``learn``: also what was not read by this one. Where somebody has written since, nothing is kept.
         """
-        for name in written if learn else ():
-            nftables_dump.learn_table(self._connection(), name, self._memory, written[name])
+        names = written if learn else ()
+        learned = {name: nftables_dump.learn_table(self._connection(), name, written[name]) for name in names}
+        if self.generation() != at:
+            return
+        for name, found in learned.items():
+            if found:
+                self._memory.replace(name, *found)
         self._memory.save(written)
 
     def names(self) -> list[str]:

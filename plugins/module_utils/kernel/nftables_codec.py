@@ -18,7 +18,7 @@ import sys
 from typing import Dict, NamedTuple
 
 from ..state.nftables import Chain, Element, Set, duration
-from .netlink import address_text, attribute_list, attributes
+from .netlink import UnknownFormError, address_text, attribute_list, attributes
 
 Attributes = Dict[int, bytes]
 # struct nfgenmsg
@@ -46,10 +46,6 @@ TYPES = {IPV4: "ipv4_addr", IPV6: "ipv6_addr", PROTOCOL: "inet_proto", SERVICE: 
 SIZES = {IPV4: 4, IPV6: 16, PROTOCOL: 4, SERVICE: 4, INTEGER: 4}
 VERDICT = 0xFFFFFF00
 TYPE_BITS, TYPE_MASK = 6, 63
-
-
-class UnknownFormError(Exception):
-    """What nftables mode does not write, or not so."""
 
 
 class SetHeader(NamedTuple):

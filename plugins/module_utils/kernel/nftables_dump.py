@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING
 
 from ..state.nftables import Chain, Set, Table
 from .command import KernelError
-from .netlink import NetlinkError, attribute, attributes
+from .netlink import NetlinkError, UnknownFormError, attribute, attributes
 from .nftables_codec import (
     FAMILIES,
     HEADER_BYTES,
     SetHeader,
-    UnknownFormError,
     Value,
     chain,
     comment,
@@ -111,7 +110,7 @@ class Memory:
     def _load(self) -> dict[str, tuple[int, dict[str, str]]]:
         try:
             return {name: (int(handle), dict(sets)) for name, (handle, sets) in self._file.load().items()}
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return {}
 
 
@@ -136,10 +135,15 @@ def read_table(connection: NetlinkSocket, name: str, memory: Memory) -> Table | 
     return None
 
 
-def learn_table(connection: NetlinkSocket, name: str, memory: Memory, written: Table) -> None:
-    """Remembers what the anonymous sets of a table hold, for a caller that knows the table to be as ``written``."""
-    with contextlib.suppress(*UNREADABLE, NetlinkError):
-        _Table(connection, memory, *name.split(" ")).learn(written)
+def learn_table(connection: NetlinkSocket, name: str, written: Table) -> tuple[int, dict[str, str]] | None:
+    """The handle of a table, and what its anonymous sets hold by their handles; None where it is not to be read.
+
+    It holds for a caller that knows the table to be as ``written``, from before this call until after it.
+    """
+    try:
+        return _Table(connection, Memory(), *name.split(" ")).learn(written)
+    except (*UNREADABLE, NetlinkError):
+        return None
 
 
 class _Table:
@@ -170,7 +174,7 @@ class _Table:
         self.memory.replace(self.full_name, number(found[_TABLE_HANDLE]), self.known)
         return Table(options, sets, chains, {})
 
-    def learn(self, written: Table) -> None:
+    def learn(self, written: Table) -> tuple[int, dict[str, str]]:
         """The rules are there as written, in this order: only which set belongs to which is left to find out."""
         of_name: dict[str, str] = {}
         rules = {chain_: iter(content.rules) for chain_, content in written.chains.items()}
@@ -183,7 +187,7 @@ class _Table:
         sets = (attributes(message, HEADER_BYTES) for message in self._dump(GET_SET))
         handles = {text(one[_SET_NAME]): str(number(one[_SET_HANDLE])) for one in sets}
         known = {handles[name]: content for name, content in of_name.items()}
-        self.memory.replace(self.full_name, number(self._own()[_TABLE_HANDLE]), known)
+        return number(self._own()[_TABLE_HANDLE]), known
 
     def _own(self) -> dict[int, bytes]:
         body = self.header + attribute(_TABLE_NAME, self.name.encode() + b"\0")

@@ -16,14 +16,13 @@ import sys
 from ipaddress import ip_address, summarize_address_range
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from .netlink import address_text, attribute_list, attributes
+from .netlink import UnknownFormError, address_text, attribute_list, attributes
 from .nftables_codec import (
     FAMILIES,
     HEADER_BYTES,
     INTERVAL,
     PROTOCOLS,
     SetHeader,
-    UnknownFormError,
     Value,
     comment,
     fields,

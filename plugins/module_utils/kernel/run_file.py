@@ -16,7 +16,7 @@ from . import files
 from .command import KernelError
 from .namespace import identity
 
-# To be raised with every change of what such a file says.
+# To be raised with every change of what such a file says, or of what a look at the same tables gives.
 FORMAT = 2
 
 
@@ -41,10 +41,10 @@ class RunFile:
 
     def save(self, content: dict[str, Any]) -> None:
         """Writes the file. Where it cannot be written, the next run asks the kernel."""
-        head = _head()
-        if self._path is not None and head is not None:
-            text = json.dumps({"format": head[0], "namespace": head[1], "content": content})
-            with contextlib.suppress(KernelError):
+        with contextlib.suppress(KernelError):
+            head = _head()
+            if self._path is not None and head is not None:
+                text = json.dumps({"format": head[0], "namespace": head[1], "content": content})
                 files.write_text(self._path, text, mode=0o600)
 
     def remove(self) -> None:

@@ -56,6 +56,7 @@ class TablesMemory:
         try:
             return parse(self._loaded["tables"][key])
         except UNREADABLE:
+            self._loaded = {}
             return None
 
     def keep(self, key: str, generation: int | None, content: Callable[[], Any]) -> None:

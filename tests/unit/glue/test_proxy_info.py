@@ -31,6 +31,7 @@ class FakeNode:
 
     def __init__(self, outputs: dict[str, str]) -> None:
         self.runner = FakeRunner(outputs)
+        self.sets_socket = None
 
     def ipvs(self) -> Any:
         return self

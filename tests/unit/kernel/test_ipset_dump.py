@@ -7,8 +7,8 @@ from __future__ import annotations
 from socket import AF_INET
 
 import pytest
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipset_dump import OtherError, decode
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.netlink import attribute, nested
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipset_dump import decode
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.netlink import UnknownFormError, attribute, nested
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.ipset import IPSet
 
 # Kinds of attributes, as in linux/netfilter/ipset/ip_set.h.
@@ -18,7 +18,7 @@ OPTIONS = (("family", "inet"), ("hashsize", "64"), ("maxelem", "9"))
 
 
 def part(name: str, *attributes: bytes) -> bytes:
-    return bytes(4) + attribute(NAME, name.encode() + b"\0") + b"".join(attributes)
+    return bytes(4) + attribute(NAME, name.encode("latin-1") + b"\0") + b"".join(attributes)
 
 
 def created(set_type: str, *options: bytes) -> list[bytes]:
@@ -54,6 +54,7 @@ def test_a_set_may_take_several_messages() -> None:
 
 def test_what_is_not_asked_for_is_not_decoded() -> None:
     assert read(part("B", *created("hash:mac"), members(b"\xff" * 8))) == {}
+    assert read(part("\xe4, not UTF-8", *created("hash:ip"))) == {}
 
 
 @pytest.mark.parametrize(
@@ -71,5 +72,5 @@ def test_what_is_not_asked_for_is_not_decoded() -> None:
     ],
 )
 def test_what_kube_proxy_does_not_write_is_left_to_ipset(of_a_set: list[bytes]) -> None:
-    with pytest.raises(OtherError):
+    with pytest.raises(UnknownFormError):
         read(part("A", *of_a_set))
