@@ -67,7 +67,8 @@ def show(name: str, figures: dict[str, Any], half: dict[str, Any] | None) -> Non
     if half:
         line("first converge / at half the size", _ratio(first, half["first converge"]))
     line("second run / first converge", _ratio(second, first))
-    line("second run after others wrote / first converge", _ratio(figures["second run after others"], first))
+    if "second run after others" in figures:
+        line("second run after others wrote / first converge", _ratio(figures["second run after others"], first))
     line("one endpoint changed / second run", _ratio(changed, second))
     line(
         f"second run / {'nft list' if name.startswith('nftables') else 'iptables-save'}",
