@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How many processes a whole run starts and how many netlink messages it sends: exactly, so that none slips in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NamedTuple
+
+import pytest
+
+from tests.bench.__main__ import measure
+from tests.lab import Node
+from tests.lab.netns import Runner, run_here
+
+ENDPOINTS = 3
+
+
+class Cost(NamedTuple):
+    """Of one run."""
+
+    objects: int
+    processes: int
+    messages: int
+
+
+def costs(run: Runner, mode: str, backend: str, services: int) -> list[Cost]:
+    """Of a first run, a second one, and one after which a service has an endpoint less."""
+    figures = measure(run, mode, backend, f"{services}x{ENDPOINTS}")
+    runs = (figures[name] for name in ("first converge", "second run", "one endpoint changed"))
+    return [Cost(found["operations"], found["processes"], found["messages"]) for found in runs]
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("nft") or not shutil.which("iptables-nft"),
+    reason="needs root and nftables",
+)
+@pytest.mark.parametrize("services", [20, 40])
+@pytest.mark.parametrize(
+    ("mode", "backend", "first", "second", "changed"),
+    [
+        # The look at the links, twice; the versions of both tools. To write: a test, and a restore a family.
+        ("iptables", "nft", (10, 17), (4, 9), (6, 12)),
+        # Of the legacy back end both families are listed every time, and after a write.
+        ("iptables", "legacy", (12, 9), (6, 9), (9, 9)),
+        # To write: nft's version, or a check, and one transaction.
+        ("nftables", "auto", (8, 21), (4, 9), (6, 13)),
+    ],
+)
+def test_tables_cost_the_same_whatever_they_hold(
+    mode: str,
+    backend: str,
+    services: int,
+    first: tuple[int, int],
+    second: tuple[int, int],
+    changed: tuple[int, int],
+) -> None:
+    found = costs(run_here, mode, backend, services)
+    assert [one[1:] for one in found] == [first, second, changed]
+    assert [one.objects for one in found[1:]] == [0, 2]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("services", [20, 40])
+def test_virtual_servers_cost_a_message_each(services: int, guest: Node) -> None:
+    """One to read the real servers of each, one to write it, and one to write each real server."""
+    first, second, changed = costs(guest.run, "ipvs", "auto", services)
+    assert first[1:] == (16, 15 + services * (1 + 1 + ENDPOINTS))
+    assert second == (0, 6, 11 + services)
+    assert changed == (2, 8, 15 + services)
