@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..state.ipset import IPSet
 from . import netlink
 from .command import KernelError
-from .netlink import KIND_MASK, NESTED, UnknownFormError, attributes
+from .netlink import KIND_MASK, NESTED, UnknownFormError, attributes, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,11 +69,11 @@ def decode(parts: list[bytes], wanted: Callable[[str], bool]) -> dict[str, IPSet
     members: dict[str, dict[str, str]] = {}
     for part in parts:
         message = attributes(part, 4)
-        name = _text(message[_NAME])
+        name = text(message[_NAME])
         if not wanted(name):
             continue
         if _TYPE in message:
-            set_type = _text(message[_TYPE])
+            set_type = text(message[_TYPE])
             members[name] = {}
             found[name] = IPSet(name, set_type, tuple(_options(set_type, message)), members[name])
         if message.get(_MEMBERS):
@@ -86,11 +86,11 @@ def _options(set_type: str, message: dict[int, bytes]) -> Iterator[tuple[str, st
     data = attributes(message.get(_DATA, b""))
     kinds = data.keys() - _TOLD_BY_KERNEL
     if set_type == "bitmap:port" and kinds == {_PORT, _PORT_TO}:
-        yield "range", f"{_number(data[_PORT])}-{_number(data[_PORT_TO])}"
+        yield "range", f"{number(data[_PORT])}-{number(data[_PORT_TO])}"
     elif set_type in FORMS and kinds == {_HASHSIZE, _MAXELEM}:
         yield "family", _FAMILIES[socket.AddressFamily(message[_FAMILY][0])]
-        yield "hashsize", str(_number(data[_HASHSIZE]))
-        yield "maxelem", str(_number(data[_MAXELEM]))
+        yield "hashsize", str(number(data[_HASHSIZE]))
+        yield "maxelem", str(number(data[_MAXELEM]))
     else:
         raise UnknownFormError
 
@@ -120,11 +120,11 @@ def _layout(data: bytes) -> _Layout:
     """That of the first member, which all others have to share: the kernel writes those of a set in one way."""
     length = _HEADER.unpack_from(data)[0]
     values = list(_values(data, 4, length))
-    text, position = "=", 0
+    pattern, position = "=", 0
     for _kind, start, end in values:
-        text += f"{start - position}s{end - start}s"
+        pattern += f"{start - position}s{end - start}s"
         position = end
-    record = struct.Struct(f"{text}{length - position}s")
+    record = struct.Struct(f"{pattern}{length - position}s")
     return _Layout(record, record.unpack_from(data)[::2], tuple(kind for kind, _start, _end in values))
 
 
@@ -137,14 +137,6 @@ def _values(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int]
         offset += (length + 3) & ~3
 
 
-def _text(value: bytes) -> str:
-    return value.rstrip(b"\0").decode("utf-8", "surrogateescape")
-
-
-def _number(value: bytes) -> int:
-    return int.from_bytes(value, "big")
-
-
 @functools.lru_cache(maxsize=None)
 def _address(value: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(value) == 4 else socket.AF_INET6, value)
@@ -155,7 +147,7 @@ def _service(protocol: bytes, port: bytes) -> str:
     name = _PROTOCOLS.get(protocol[0])
     if name is None:
         raise UnknownFormError
-    return f"{name}:{_number(port)}"
+    return f"{name}:{number(port)}"
 
 
 def _ip_port(ip: bytes, protocol: bytes, port: bytes) -> str:
@@ -173,7 +165,7 @@ def _ip_port_net(ip: bytes, protocol: bytes, port: bytes, source: bytes, length:
 
 # Type of a set -> what prints a member, and the kinds of its values in that order.
 FORMS: dict[str, tuple[Callable[..., str], tuple[int, ...]]] = {
-    "bitmap:port": (lambda port: str(_number(port)), (_PORT,)),
+    "bitmap:port": (lambda port: str(number(port)), (_PORT,)),
     "hash:ip": (_address, (_IP,)),
     "hash:ip,port": (_ip_port, (_IP, _PROTO, _PORT)),
     "hash:ip,port,ip": (_ip_port_ip, (_IP, _PROTO, _PORT, _IP2)),

@@ -122,6 +122,16 @@ def attribute_list(data: bytes) -> list[bytes]:
     return found
 
 
+def number(value: bytes) -> int:
+    """A number in network byte order, as most attributes of netfilter have it."""
+    return int.from_bytes(value, "big")
+
+
+def text(value: bytes) -> str:
+    """A name; it need not be UTF-8."""
+    return value.rstrip(b"\0").decode("utf-8", "surrogateescape")
+
+
 def address_text(family: int, data: bytes) -> str:
     """Address in network byte order -> canonical text, which is that of Python's ipaddress."""
     text = socket.inet_ntop(family, data)

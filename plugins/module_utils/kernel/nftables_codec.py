@@ -18,7 +18,7 @@ import sys
 from typing import Dict, NamedTuple
 
 from ..state.nftables import Chain, Element, Set, duration
-from .netlink import UnknownFormError, address_text, attribute_list, attributes
+from .netlink import UnknownFormError, address_text, attribute_list, attributes, number, text
 
 Attributes = Dict[int, bytes]
 # struct nfgenmsg
@@ -81,16 +81,6 @@ class Value(NamedTuple):
     data: str
     comment: str
     end: bool
-
-
-def number(value: bytes) -> int:
-    """A number in network byte order, as most attributes have it."""
-    return int.from_bytes(value, "big")
-
-
-def text(value: bytes) -> str:
-    """A name."""
-    return value.rstrip(b"\0").decode("utf-8", "surrogateescape")
 
 
 def known(data: bytes, *kinds: int) -> Attributes:

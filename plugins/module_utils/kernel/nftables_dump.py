@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from ..state.nftables import Chain, Set, Table
 from .command import KernelError
-from .netlink import NetlinkError, UnknownFormError, attribute, attributes
+from .netlink import NetlinkError, UnknownFormError, attribute, attributes, number, text
 from .nftables_codec import (
     FAMILIES,
     HEADER_BYTES,
@@ -31,9 +31,7 @@ from .nftables_codec import (
     chain,
     comment,
     named_set,
-    number,
     set_header,
-    text,
     values,
 )
 from .nftables_rule import anonymous_text, rule

@@ -16,7 +16,7 @@ import sys
 from ipaddress import ip_address, summarize_address_range
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from .netlink import UnknownFormError, address_text, attribute_list, attributes
+from .netlink import UnknownFormError, address_text, attribute_list, attributes, number, text
 from .nftables_codec import (
     FAMILIES,
     HEADER_BYTES,
@@ -27,8 +27,6 @@ from .nftables_codec import (
     comment,
     fields,
     known,
-    number,
-    text,
     verdict,
 )
 
