@@ -108,6 +108,20 @@ def random_cluster(source: random.Random, services: int = 6, mode: str = "ipvs")
     return Cluster([_Service(source, number).document() for number in numbers], node, _configuration(source, mode))
 
 
+def few_changes(source: random.Random, services: list[Document], mode: str = "ipvs") -> list[Document]:
+    """The services of a random cluster with a few others, one less, or one that has an endpoint less."""
+    found = {service["name"]: service for service in services}
+    for service in random_cluster(source, 2, mode).services:
+        found[service["name"]] = service
+    if found and source.randrange(3) == 0:
+        del found[source.choice(list(found))]
+    with_endpoints = [service for service in found.values() if service["endpoints"]]
+    if with_endpoints and source.randrange(2) == 0:
+        service = source.choice(with_endpoints)
+        found[service["name"]] = {**service, "endpoints": service["endpoints"][1:]}
+    return list(found.values())
+
+
 def regular_services(services: int, endpoints: int, node: str = NODE) -> list[Document]:
     """So many services, each with so many endpoints, one in four of them on the node; every tenth has a node port."""
     return [
@@ -214,7 +228,7 @@ class _Service:
 
 def _configuration(source: random.Random, mode: str) -> Document:
     """Any configuration, but for limits of connection tracking that only the first network namespace has."""
-    version = _choice(source, "1.36", "1.36", "1.30")
+    version = _choice(source, "1.36", "1.36", "1.36" if mode == "nftables" else "1.30")
     addresses = [choice for choice in NODE_PORT_ADDRESSES if choice != ["primary"] or version != "1.30"]
     found: Document = {
         "mode": mode,

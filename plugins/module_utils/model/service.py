@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 FAMILIES = ("ipv4", "ipv6")
@@ -80,14 +82,25 @@ class ServicePort(NamedTuple):
 
 
 class ServiceData(NamedTuple):
-    """All service ports, sorted by family, namespace, name, port name and protocol."""
+    """All service ports, sorted by family, namespace, name, port name and protocol; or some of them.
+
+    ``left_out`` tells by family how many endpoints those have that are not among these.
+    """
 
     service_ports: tuple[ServicePort, ...]
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     @classmethod
     def of(cls, service_ports: list[ServicePort]) -> ServiceData:
         """Sorts: kube-proxy leaves the order of services open, we impose one."""
         return cls(tuple(sorted(service_ports, key=lambda p: (p.family, p.namespace, p.name, p.port_name, p.protocol))))
+
+    def endpoint_counts(self) -> dict[str, int]:
+        """How many endpoints there are by family, counted once for each service port, with those left out."""
+        found = {family: self.left_out.get(family, 0) for family in FAMILIES}
+        for port in self.service_ports:
+            found[port.family] += len({(endpoint.ip, endpoint.port) for endpoint in port.endpoints})
+        return found
 
 
 def effective_source_ranges(service_port: ServicePort, zero_cidr_means_any: bool) -> tuple[str, ...]:

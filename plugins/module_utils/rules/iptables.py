@@ -36,9 +36,15 @@ PROBABILITY_UNIT = 2**31
 
 def render(service_data: ServiceData, node: Node, configuration: ProxyConfiguration, facts: NodeFacts) -> RuleSet:
     """The rule set of iptables mode, both families."""
+    large = large_families(service_data)
     families = {
         family: _Family(
-            family, [p for p in service_data.service_ports if p.family == family], node, configuration, facts
+            family,
+            [p for p in service_data.service_ports if p.family == family],
+            family in large,
+            node,
+            configuration,
+            facts,
         )
         for family in FAMILIES
     }
@@ -50,6 +56,11 @@ def render(service_data: ServiceData, node: Node, configuration: ProxyConfigurat
         accounting_objects=ACCOUNTING_OBJECTS if counts else frozenset(),
         udp_endpoints={key: value for family in families.values() for key, value in family.udp_endpoints.items()},
     )
+
+
+def large_families(data: ServiceData) -> list[str]:
+    """Families in which the rules of single services and endpoints carry no comments."""
+    return [family for family, count in data.endpoint_counts().items() if count > LARGE_CLUSTER_ENDPOINTS]
 
 
 def service_hash(port: ServicePort) -> str:
@@ -71,7 +82,13 @@ class _Family:
     """Collects the chains of one family."""
 
     def __init__(
-        self, family: str, ports: list[ServicePort], node: Node, configuration: ProxyConfiguration, facts: NodeFacts
+        self,
+        family: str,
+        ports: list[ServicePort],
+        large: bool,
+        node: Node,
+        configuration: ProxyConfiguration,
+        facts: NodeFacts,
     ) -> None:
         self.family = family
         self.node = node
@@ -88,7 +105,7 @@ class _Family:
         self.udp_endpoints: UDPEndpoints = {}
         self.nat: dict[str, list[str]] = {}
         self.dispatch = Dispatch()
-        self.large = sum(len({(e.ip, e.port) for e in port.endpoints}) for port in ports) > LARGE_CLUSTER_ENDPOINTS
+        self.large = large
         for port in ports:
             _ServicePort(self, port).write()
 

@@ -13,6 +13,7 @@ parsing where both sides come from one place. Rules that people write go through
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Dict, NamedTuple
 
 COUNTERS = re.compile(r"^\[\d+:\d+\] ")
@@ -86,3 +87,49 @@ def render(tables: Tables) -> str:
         lines += [f"-A {name} {rule}".rstrip() for name, chain in ordered for rule in chain.rules]
         lines.append("COMMIT")
     return "".join(f"{line}\n" for line in lines)
+
+
+def with_changes(text: str, before: Tables, after: Tables) -> str:
+    """Text of :func:`render`, with the user-defined chains of ``after`` in the place of those of ``before``."""
+    changed = sorted({(table, name) for side in (before, after) for table, chains in side.items() for name in chains})
+    if not changed:
+        return text
+    lines = text.split("\n")
+    for table, name in changed:
+        _put_chain(lines, lines.index(f"*{table}") + 1, name, after.get(table, {}).get(name))
+    return "\n".join(lines)
+
+
+def _put_chain(lines: list[str], start: int, name: str, chain: Chain | None) -> None:
+    """Replaces the lines of a user-defined chain in those of a table, None for no chain."""
+    end = lines.index("COMMIT", start)
+    built_in = []
+    while start < end and lines[start].startswith(":") and not lines[start].endswith(" -"):
+        built_in.append(_chain_of(lines[start]))
+        start += 1
+    # The rules are behind all declarations: a colon comes after a hyphen.
+    rules = _first(lines, start, end, lambda line: not line.startswith(":"))
+    own = rules
+    while own < end and _chain_of(lines[own]) in built_in:
+        own += 1
+    head, body = ([f":{name} -"], [f"-A {name} {rule}".rstrip() for rule in chain.rules]) if chain else ([], [])
+    for low, high, new in ((own, end, body), (start, rules, head)):
+        first = _first(lines, low, high, lambda line: _chain_of(line) >= name)
+        last = _first(lines, first, high, lambda line: _chain_of(line) > name)
+        lines[first:last] = new
+
+
+def _chain_of(line: str) -> str:
+    """The chain of a declaration or a rule."""
+    return line[1:].partition(" ")[0] if line.startswith(":") else line.split(" ", 2)[1]
+
+
+def _first(lines: list[str], low: int, high: int, holds: Callable[[str], bool]) -> int:
+    """The first line from low on for which a condition holds, that holds for all lines behind it; high for none."""
+    while low < high:
+        middle = (low + high) // 2
+        if holds(lines[middle]):
+            high = middle
+        else:
+            low = middle + 1
+    return low

@@ -24,6 +24,9 @@ ELEMENT = re.compile(r'(?:[^",]|"[^"]*")+')
 PARTS = re.compile(r'([^"]*?)(?: comment "([^"]*)")?(?: : ([^"]+))?')
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 EXPIRES = re.compile(r" expires \S+")
+# The first line of an object of a table.
+BLOCK = re.compile(r"^\t\S.* \{$", re.MULTILINE)
+HOOK = re.compile(r"^\t\ttype \S+ hook ", re.MULTILINE)
 
 
 class Element(NamedTuple):
@@ -64,6 +67,9 @@ class Set(NamedTuple):
     def dynamic(self) -> bool:
         """Whether packets add the elements: they are the kernel's own then, and nobody's wish."""
         return "dynamic" in self.flags
+
+
+EMPTY_SET = Set("set", (), {})
 
 
 class Chain(NamedTuple):
@@ -251,3 +257,53 @@ def duration(seconds: int) -> str:
 def _option(line: str) -> tuple[str, str]:
     word, _space, rest = line.strip().partition(" ")
     return word, rest
+
+
+def with_changes(text: str, before: Tables, after: Tables) -> str:
+    """Text of :func:`render`, with what ``after`` holds of its tables in the place of what ``before`` holds of them.
+
+    Elements that neither has stay.
+    """
+    for name in after:
+        if not any((*before[name].sets, *before[name].chains, *after[name].sets, *after[name].chains)):
+            continue
+        head = f"table {name} {{\n"
+        start = text.index(head) + len(head)
+        end = text.index("\n}\n", start) + 1
+        text = text[:start] + _with_changes(text[start:end], before[name], after[name]) + text[end:]
+    return text
+
+
+def _with_changes(body: str, before: Table, after: Table) -> str:
+    found = BLOCK.search(body)
+    first = found.start() if found else len(body)
+    blocks = {block.partition(" {\n")[0][1:]: block for block in body[first:].rstrip("\n").split("\n\n") if block}
+    for name in {**before.sets, **after.sets}:
+        was, wanted = before.sets.get(name), after.sets.get(name)
+        head = f"{(wanted or was or EMPTY_SET).kind} {name}"
+        old = blocks.pop(head, None)
+        if wanted:
+            # What there is of others' elements is in the text only.
+            kept = dict(_parsed_set(old).elements) if old else {}
+            for key in was.elements if was else ():
+                kept.pop(key, None)
+            blocks[head] = "\n".join(set_lines(name, wanted._replace(elements={**kept, **wanted.elements})))
+    for name in {**before.chains, **after.chains}:
+        blocks.pop(f"chain {name}", None)
+        if name in after.chains:
+            blocks[f"chain {name}"] = "\n".join(chain_lines(name, after.chains[name]))
+    ordered = [block for _head, block in sorted(blocks.items(), key=_place)]
+    return body[:first] + "\n\n".join(ordered) + "\n" * bool(ordered)
+
+
+def _parsed_set(block: str) -> Set:
+    head, *body = block.split("\n")
+    return _set(head.split()[0], body[:-1])
+
+
+def _place(item: tuple[str, str]) -> tuple[int, bool, str]:
+    """Where the block of an object stands in a table."""
+    kind, _space, name = item[0].partition(" ")
+    if kind == "chain":
+        return 2, not HOOK.search(item[1]), name
+    return (1, False, name) if kind in SETS else (0, False, item[0])

@@ -12,12 +12,17 @@ diff it, and load a section by hand.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Dict, FrozenSet, NamedTuple, Tuple
 
 from . import ipset, iptables, ipvs, nftables, node
 
 FIRST_LINE = "# kubenode.proxy rule set, format 1"
 FAMILIES = ("ipv4", "ipv6")
+SECTIONS = (
+    *("settings", "sysctls", "ipvs timeouts", "sets", *(f"tables {family}" for family in FAMILIES)),
+    *("virtual servers", "link", "udp endpoints", "accounting objects", "nftables"),
+)
 # (address, port) of a service -> (address, port) of its serving endpoints
 UDPEndpoints = Dict[Tuple[str, int], FrozenSet[Tuple[str, int]]]
 
@@ -51,19 +56,41 @@ class RuleSet(NamedTuple):
 
 def render(rule_set: RuleSet) -> str:
     """Rule set -> file text; the same rule set always gives the same text."""
-    sections = {
+    return _text(
+        {
+            **_small_sections(rule_set),
+            **{f"tables {family}": iptables.render(rule_set.tables.get(family, {})) for family in FAMILIES},
+            "nftables": nftables.render(rule_set.nftables),
+        }
+    )
+
+
+def with_changes(text: str, before: RuleSet, after: RuleSet) -> str:
+    """The text of a rule set once tables have changed in what ``before`` and ``after`` hold; all else is after's."""
+    sections = _sections(text)
+    changed = _small_sections(after)
+    for family in FAMILIES:
+        name = f"tables {family}"
+        changed[name] = iptables.with_changes(sections.get(name, ""), before.tables[family], after.tables[family])
+    changed["nftables"] = nftables.with_changes(sections.get("nftables", ""), before.nftables, after.nftables)
+    return _text(changed)
+
+
+def _small_sections(rule_set: RuleSet) -> dict[str, str]:
+    return {
         "settings": node.render_sysctls(rule_set.settings),
         "sysctls": node.render_sysctls(rule_set.sysctls),
         "ipvs timeouts": node.render_sysctls({name: str(value) for name, value in rule_set.ipvs_timeouts.items()}),
         "sets": ipset.render(rule_set.sets.values()),
-        **{f"tables {family}": iptables.render(rule_set.tables.get(family, {})) for family in FAMILIES},
         "virtual servers": ipvs.render(rule_set.virtual_servers),
         "link": node.render_link(rule_set.link),
         "udp endpoints": _render_endpoints(rule_set.udp_endpoints),
         "accounting objects": node.render_lines(rule_set.accounting_objects),
-        "nftables": nftables.render(rule_set.nftables),
     }
-    return FIRST_LINE + "\n" + "".join(f"\n[{name}]\n{text}" for name, text in sections.items())
+
+
+def _text(sections: Mapping[str, str]) -> str:
+    return FIRST_LINE + "\n" + "".join(f"\n[{name}]\n{sections[name]}" for name in SECTIONS)
 
 
 def parse(text: str) -> RuleSet:
