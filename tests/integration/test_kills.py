@@ -73,7 +73,7 @@ def test_kills_between_the_stages_of_a_large_change() -> None:
     """More than 300 chains, which the nft back end takes in several restores."""
     node = {"name": NODE, "addresses": ["192.168.100.11"]}
     configuration = {"mode": "iptables", "cluster_cidrs": ["10.244.0.0/16"], **PRIVATE_LIMITS}
-    few, many = (Cluster(regular_services(count, 3), node, configuration) for count in (20, 200))
+    few, many = (Cluster(regular_services(count, 3), node, configuration) for count in (20, 400))
     check(run_here, "iptables nft, in stages", "nft", HERE, [[few, many]] * KILLS)
 
 

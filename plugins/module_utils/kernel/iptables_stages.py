@@ -22,7 +22,7 @@ from ..plan.operation import REMOVE, Operation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-STAGE_CHAINS = 300
+STAGE_CHAINS = 600
 
 
 def is_large(operations: Iterable[Operation]) -> bool:

@@ -18,6 +18,9 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables impor
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import ADD, REMOVE, Operation
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables_rule import target
 
+# More than one stage takes.
+COUNT = STAGE_CHAINS + 100
+
 
 def chain(name: str, *targets: str, table: str = "nat", verb: str = ADD) -> Operation:
     rules = None if verb == REMOVE else tuple(f"-j {to}" for to in targets)
@@ -64,23 +67,23 @@ def test_the_dispatch_chain_comes_last() -> None:
 
 
 def test_a_stage_is_of_one_table() -> None:
-    mixed = [chain(f"C{i}", table=("nat", "filter")[i % 2]) for i in range(700)]
+    mixed = [chain(f"C{i}", table=("nat", "filter")[i % 2]) for i in range(2 * COUNT)]
     tables = [{operation.payload.table for operation in part} for part in stages(mixed)]
     assert tables == [{"filter"}, {"filter"}, {"nat"}, {"nat"}]
 
 
 def test_removed_chains_are_emptied_before_the_first_is_deleted() -> None:
-    operations = [jump("C0", verb=REMOVE), *(chain(f"C{i}", verb=REMOVE) for i in range(400))]
+    operations = [jump("C0", verb=REMOVE), *(chain(f"C{i}", verb=REMOVE) for i in range(COUNT))]
     jumps, *rest = list(stages(operations))
     assert [operation.kind for operation in jumps] == ["jump"]
     contents = [operation.payload.rules for part in rest for operation in part]
-    assert contents == [()] * 400 + [None] * 400
+    assert contents == [()] * COUNT + [None] * COUNT
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_chains_that_jump_in_a_random_order_are_sorted(seed: int) -> None:
     rng = random.Random(seed)
-    names = [f"C{i}" for i in range(400)]
+    names = [f"C{i}" for i in range(COUNT)]
     operations = [chain(name, *rng.sample(names[:index], min(index, 3))) for index, name in enumerate(names)]
     rng.shuffle(operations)
     done: set[str] = set()
