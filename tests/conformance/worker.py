@@ -63,7 +63,6 @@ def converge(job: Job, backend: str, folder: str) -> list[dict[str, str]]:
     """Moves this process into the namespace, and converges it with a fresh look at the node; the operations."""
     configuration = parse_configuration(job["configuration"])
     access = NodeAccess(PREFIX + NAMESPACE, backend=backend, state_folder=folder)
-    access.tables_memory.forget()
     desired = compile_rule_set(canonical.load(job["services"]), parse_node(job["node"]), configuration, access)
     outcome = converge_rule_set(access, desired, configuration, Options(), check=False)
     return [operation.report() for operation in outcome.operations]

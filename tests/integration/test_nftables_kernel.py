@@ -37,7 +37,6 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.netlink impo
     NetlinkSocket,
 )
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.nftables_dump import Memory, read_table
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.tables_memory import TablesMemory
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import Node, ProxyConfiguration
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.service import Endpoint, ServiceData, ServicePort
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
@@ -131,7 +130,7 @@ def rule_set(*ports: ServicePort) -> RuleSet:
 
 
 def go(desired: RuleSet, runner: Runner | None = None) -> Outcome:
-    subsystem = NftablesTables(runner or Runner(), OWNERSHIP, TablesMemory(nftables.NftablesSocket()))
+    subsystem = NftablesTables(runner or Runner(), OWNERSHIP, nftables.NftablesSocket())
     return converge({"nftables": subsystem}, desired, check=False)
 
 
@@ -246,7 +245,6 @@ def test_a_switch_of_modes_leaves_nothing_of_the_other(tmp_path: Path) -> None:
         desired = compile_rule_set(data, NODE, configuration, access)
         assert converge_rule_set(access, desired, configuration, Options(), check=False).changed
         again = NodeAccess(backend="nft", state_folder=str(tmp_path))
-        again.tables_memory.forget()
         assert not converge_rule_set(again, desired, configuration, Options(), check=False).changed
         ruleset = nft("list", "ruleset")
         assert ("kube-proxy {" in ruleset, "KUBE-SERVICES" in ruleset) == (mode == "nftables", mode == "iptables")
@@ -393,7 +391,7 @@ def test_what_is_remembered_is_true_and_saves_reading(tmp_path: Path) -> None:
 
     def run(*wanted: ServicePort) -> tuple[Outcome, int]:
         socket = nftables.NftablesSocket(path)
-        subsystem = NftablesTables(Runner(), OWNERSHIP, TablesMemory(socket))
+        subsystem = NftablesTables(Runner(), OWNERSHIP, socket)
         outcome = converge({"nftables": subsystem}, rule_set(*wanted), check=False)
         return outcome, socket.messages
 
@@ -420,7 +418,7 @@ def test_the_memory_of_another_namespace_or_table_does_not_count(tmp_path: Path)
     desired = rule_set(service(0), service(1))
     text = render_tables(desired.nftables)
     socket = nftables.NftablesSocket(str(path))
-    converge({"nftables": NftablesTables(Runner(), OWNERSHIP, TablesMemory(socket))}, desired, check=False)
+    converge({"nftables": NftablesTables(Runner(), OWNERSHIP, socket)}, desired, check=False)
     path.write_text(re.sub(r"\{ 0 : [^}]*\}", "{ 0 : 10.9.9.9 . 9 }", path.read_text()))
     assert read_by_netlink(Memory(str(path))) != desired.nftables
     nft("-f", "-", stdin=f"delete table ip kube-proxy\ndelete table ip6 kube-proxy\n{text}")

@@ -9,16 +9,20 @@
 from __future__ import annotations
 
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..kernel.command import KernelError
 from ..plan.operation import ADD, REMOVE, Operation
 from ..rules.names import SERVICE_CHAIN_PREFIXES as SERVICE_CHAINS
 from ..state.rule_set import RuleSet
+from .known import LookAgainError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from ..state.iptables import Tables
+    from .known import TablesState
     from .subsystems import Subsystem
 
 # What is added has to be there before what leads to it, and what leads to something has to go before it: rules name
@@ -44,12 +48,15 @@ class Outcome(NamedTuple):
     """What a run did, or in check mode would do.
 
     ``before`` and ``after`` hold what is ours of the subsystems at hand. ``phases`` are seconds by phase.
+    ``states`` and ``rest`` are for :class:`.known.Left`.
     """
 
     operations: list[Operation]
     before: RuleSet
     after: RuleSet
     phases: dict[str, float]
+    states: Mapping[str, TablesState] = MappingProxyType({})
+    rest: Mapping[str, Tables] = MappingProxyType({})
 
     @property
     def changed(self) -> bool:
@@ -94,7 +101,10 @@ def converge(
     _apply(subsystems, plans)
     clock("apply", start)
     written = {name: subsystems[name] for name, plan in plans.items() if plan}
-    left = [operation for plan in _read_and_plan(written, desired, clock).values() for operation in plan]
+    try:
+        left = [operation for plan in _read_and_plan(written, desired, clock).values() for operation in plan]
+    except LookAgainError as error:
+        raise LookAgainError(operations) from error
     if left:
         raise KernelError(
             f"{len(left)} of {len(operations)} changes did not last; is another program at work on them? First: "

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..kernel import iptables as kernel_iptables
 from ..kernel.command import KernelError
-from ..kernel.tables_memory import TablesMemory
 from ..model.address import canonical_ip, family_of
 from ..model.errors import Problems
 from ..plan.operation import Ownership
@@ -114,8 +113,7 @@ def work(module: Call) -> dict[str, Any]:
 def rule_set_subsystems(node: NodeAccess, backend: Backend) -> dict[str, Subsystem]:
     """The chains that are kube-proxy's."""
     own = ownership_of((), only_owner=False, exclude_cidrs=())
-    memory = node.tables_memory
-    return {f"chains {family}": Chains(node.runner, backend, family, own, memory) for family in backend.tools}
+    return {f"chains {family}": Chains(node.runner, backend, family, own, node.nftables) for family in backend.tools}
 
 
 def desired_chains(params: dict[str, Any]) -> dict[str, FamilyChains]:
@@ -214,7 +212,7 @@ class TablesOf(Chains):
     """The tables that a task names."""
 
     def __init__(self, node: NodeAccess, backend: Backend, family: str, chains: FamilyChains) -> None:
-        super().__init__(node.runner, backend, family, chains.ownership(), TablesMemory(node.nftables))
+        super().__init__(node.runner, backend, family, chains.ownership(), node.nftables)
         self._named = frozenset(table for table, _chain in chains.named)
 
     def _to_read(self, desired: RuleSet) -> tuple[frozenset[str], Collection[str]]:

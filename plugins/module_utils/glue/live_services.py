@@ -41,7 +41,7 @@ class LiveServices:
         self._desired = read_compiled(default_path(node))
         self._mode = self._desired.settings.get("mode")
         found = service_data.load(node.folder, None, None)
-        self._ports = found.data.service_ports if found else ()
+        self._ports = found.parse().service_ports if found else ()
 
     def paths(self) -> tuple[list[dict[str, Any]], list[str]]:
         """All service ports with their addresses and the steps from these to the endpoints."""

@@ -25,11 +25,11 @@ from ..kernel.lock import FOLDER as RUN
 from ..kernel.lock import exclusive
 from ..kernel.namespace import enter
 from ..kernel.nftables import NftablesSocket
-from ..kernel.tables_memory import TablesMemory
 from ..rules.facts import NodeFacts
 from ..rules.names import DEVICE
 from ..state import ipvs as state_ipvs
 from . import subsystems
+from .known import NOTHING, Known, LeftFile
 from .sysctl_originals import SysctlOriginals
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class NodeAccess:
         self.accounting = AccountingObjects()
         self.sets_socket = SetsSocket()
         self.nftables = NftablesSocket(os.path.join(RUN, f"{self._lock_name}.nftables"))
-        self.tables_memory = TablesMemory(self.nftables, os.path.join(RUN, f"{self._lock_name}.tables"))
+        self.left_file = LeftFile(os.path.join(RUN, f"{self._lock_name}.left"))
         self._ipvs: IPVS | None = None
         self._backend = backend
         # What a person should know of the node, though it is no error.
@@ -112,6 +112,7 @@ class NodeAccess:
         desired: RuleSet,
         exact: bool = True,
         drain: Collection[str] = ("tcp",),
+        known: Known = NOTHING,
     ) -> dict[str, Subsystem]:
         """The subsystems of these names (see converge.ORDER; ``chains`` stands for those of all families).
 
@@ -130,9 +131,9 @@ class NodeAccess:
             elif name == "sets" and (desired.sets or self.runner.find("ipset")):
                 found[name] = subsystems.Sets(self.runner, self.sets_socket, ownership, exact)
             elif name == "chains" and (any(desired.tables.values()) or self.runner.find("iptables")):
-                found.update(self._chains(ownership, desired))
+                found.update(self._chains(ownership, desired, known))
             elif name == "nftables" and (desired.nftables or self.runner.find("nft")):
-                found[name] = subsystems.NftablesTables(self.runner, ownership, self.tables_memory)
+                found[name] = subsystems.NftablesTables(self.runner, ownership, self.nftables, known)
             elif name == "virtual servers":
                 found[name] = subsystems.VirtualServers(self.ipvs, ownership, drain)
             elif name == "flows":
@@ -141,7 +142,7 @@ class NodeAccess:
                 found[name] = subsystems.DummyLink(self.runner, desired.link.name if desired.link else DEVICE)
         return found
 
-    def _chains(self, ownership: Ownership, desired: RuleSet) -> dict[str, Subsystem]:
+    def _chains(self, ownership: Ownership, desired: RuleSet, known: Known) -> dict[str, Subsystem]:
         backend = kernel_iptables.detect(self.runner, self._backend, nftables=self.nftables)
         if facts.has_ipv6():
             # As kube-proxy has it: the node then serves the other family only.
@@ -154,7 +155,7 @@ class NodeAccess:
             shown = ", ".join(backend.elsewhere[:6])
             self.warnings.append(f"the other back end of iptables holds rules too, and traffic passes both: {shown}")
         return {
-            f"chains {family}": subsystems.Chains(self.runner, backend, family, ownership, self.tables_memory)
+            f"chains {family}": subsystems.Chains(self.runner, backend, family, ownership, self.nftables, known)
             for family in backend.tools
         }
 

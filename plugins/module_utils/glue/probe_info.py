@@ -35,7 +35,7 @@ def work(module: Call) -> dict[str, Any]:
     here = access(module)
     known = files.read_text(service_data.path_in(here.folder)) is not None
     found = service_data.load(here.folder, None, None) if known else None
-    candidates = [port for port in found.data.service_ports if _can_answer(port)] if found else []
+    candidates = [port for port in found.parse().service_ports if _can_answer(port)] if found else []
     probed = candidates[:limit]
     answers = probe.connect([(port.cluster_ip, port.port) for port in probed], timeout)
     reasons = {_name(port): answers[port.cluster_ip, port.port] for port in probed}

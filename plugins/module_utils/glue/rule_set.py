@@ -15,21 +15,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..kernel import files
 from ..plan.operation import Ownership
-from ..rules import modes, names
+from ..rules import names
 from ..rules.ipvs_sets import OWN_SETS
+from ..state import rule_set as state
 from . import own_file
 from .converge import Outcome, converge
+from .known import NOTHING, Inputs, Known, rest_of
 from .leftovers import Leftovers
 from .node import RULE_SET
 from .snapshots import Snapshots
+from .subsystems import Chains, NftablesTables
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from ..model.node import Node, ProxyConfiguration
     from ..model.service import ServiceData
+    from ..state.iptables import Tables
     from ..state.ipvs import VirtualServerKey
     from ..state.rule_set import RuleSet
+    from .known import TablesStates
     from .node import NodeAccess
     from .subsystems import Subsystem
 
@@ -53,7 +58,7 @@ class Options(NamedTuple):
     drained. ``snapshots``: how many snapshots of earlier states the node keeps; None takes none, and keeps all.
     ``sysctls``: names of the settings that count as wanted from now on; None: all of the rule set. ``texts`` by path
     are the files that the caller brings up to date afterwards, None for no file: where they cannot be written, nothing
-    is changed.
+    is changed. ``known`` need not be read; ``live_text`` makes the text of all that is live from what was read.
     """
 
     only_owner: bool = False
@@ -61,14 +66,21 @@ class Options(NamedTuple):
     snapshots: int | None = None
     sysctls: Collection[str] | None = None
     texts: Mapping[str, str | None] = {}
+    known: Known = NOTHING
+    live_text: Callable[[RuleSet], str] = state.render
 
 
 def compile_rule_set(data: ServiceData, node: Node, configuration: ProxyConfiguration, access: NodeAccess) -> RuleSet:
     """The rule set of this node: it depends on the node's addresses and kernel."""
+    return inputs_of(node, configuration, access).render(data)
+
+
+def inputs_of(node: Node, configuration: ProxyConfiguration, access: NodeAccess) -> Inputs:
+    """What rule sets of this node are made from, beside service data. Raises KernelError."""
     facts = access.facts()
     if not node.addresses:
         node = node._replace(addresses=facts.node_addresses())
-    return modes.render(data, node, configuration, facts)
+    return Inputs(node, configuration, facts)
 
 
 def converge_rule_set(
@@ -80,7 +92,7 @@ def converge_rule_set(
     ownership = ownership_of(
         recorded, options.only_owner, configuration.exclude_cidrs, leftovers, not _watches(desired)
     )
-    leftovers.subsystems = access.subsystems(SUBSYSTEMS, ownership, desired, drain=options.drain)
+    leftovers.subsystems = access.subsystems(SUBSYSTEMS, ownership, desired, drain=options.drain, known=options.known)
     if check:
         return converge(leftovers.subsystems, desired, check=True)
     originals = access.sysctl_originals(RULE_SET)
@@ -98,14 +110,29 @@ def converge_rule_set(
             held.enter_context(own_file.reserved(options.texts))
             with own_file.reserved(records):
                 if options.snapshots is not None:
-                    Snapshots(access.folder, options.snapshots).take(before)
+                    Snapshots(access.folder, options.snapshots).take(
+                        # Flows are ended, never made: there is nothing of theirs to restore.
+                        options.live_text(before._replace(udp_endpoints={}))
+                    )
             own_file.converge_all(records, check=False)
 
         outcome = converge(leftovers.subsystems, desired, check=False, before_write=keep)
     settled = originals.settled(desired.sysctls if options.sysctls is None else options.sysctls)
     own_file.converge_all({**access.record_of(desired.virtual_servers), **settled}, check=False)
-    access.tables_memory.save()
-    return outcome
+    states, rest = _tables_left(leftovers.subsystems, desired)
+    return outcome._replace(states=states, rest=rest)
+
+
+def _tables_left(subsystems: Mapping[str, Subsystem], desired: RuleSet) -> tuple[TablesStates, dict[str, Tables]]:
+    """In what states the tables are, and what they hold beside the desired chains, by family."""
+    states: TablesStates = {}
+    rest: dict[str, Tables] = {}
+    for subsystem in subsystems.values():
+        if isinstance(subsystem, (Chains, NftablesTables)):
+            states.update(subsystem.states())
+        if isinstance(subsystem, Chains):
+            rest[subsystem.family] = rest_of(subsystem.live_tables, desired.tables[subsystem.family])
+    return states, rest
 
 
 def converge_recorded(

@@ -16,25 +16,24 @@ from ..kernel.command import KernelError
 from ..model.configuration import parse_configuration, parse_node
 from ..model.errors import InputError
 from ..rules.names import PROCESS
-from ..state import rule_set as state
 from ..state.rule_set import RuleSet
-from . import own_file, service_data
+from . import own_file, service_data, target
 from .converge import Outcome
+from .known import LookAgainError
 from .module import BACKEND, NETNS, REMEMBER, access, result_of
-from .rule_set import (
-    Options,
-    compile_rule_set,
-    converge_rule_set,
-    default_path,
-)
+from .rule_set import Options, converge_rule_set, default_path, inputs_of
 from .snapshots import FILES, Snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from ..model.node import Node, ProxyConfiguration
+    from ..plan.operation import Operation
+    from .known import Inputs
     from .module import Call
     from .node import NodeAccess
+    from .service_data import NodeServiceData
+    from .target import Target
 
 PROTOCOLS = ["tcp", "udp", "sctp"]
 NOTHING_DONE = Outcome([], RuleSet.empty(), RuleSet.empty(), {})
@@ -101,23 +100,44 @@ class _Run:
 
     def compile(self, node: Node) -> dict[str, Any]:
         """Compiles the rule set, and converges the node to it where asked to."""
-        found = service_data.load(self._here.folder, self._params["checksum"], self._params["incoming"])
-        if found is None:
+        services = service_data.load(self._here.folder, self._params["checksum"], self._params["incoming"])
+        if services is None:
             return {"changed": False, "service_data_missing": True}
-        desired = compile_rule_set(found.data, node, self._configuration, self._here)
-        texts = {self._path: state.render(desired), found.path: found.text}
-        outcome = NOTHING_DONE
-        if self._params["state"] == "converged":
-            outcome = self._converge(desired, texts, self._params["snapshots"])
-        return {**self._finish(outcome, texts), "rule_set": self._path, "service_ports": len(found.data.service_ports)}
+        inputs = inputs_of(node, self._configuration, self._here)
+        if self._params["state"] == "compiled":
+            result = self._finish(NOTHING_DONE, target.whole(services, inputs, None, self._path).texts)
+        else:
+            result = self._bring_to(services, inputs)
+        return {**result, "rule_set": self._path, "service_ports": services.service_ports()}
+
+    def _bring_to(self, services: NodeServiceData, inputs: Inputs) -> dict[str, Any]:
+        """Converges to what changed since the last run, or to all where that does not suffice."""
+        left = self._here.left_file.load()
+        generation = self._here.nftables.generation()
+        # What is not read cannot be shown.
+        found = None if self._module.diff else target.part(services, inputs, left, self._path, generation)
+        done: list[Operation] = []
+        outcome = None
+        if found:
+            try:
+                outcome = self._converge_to(found)
+            except LookAgainError as error:
+                done = error.operations
+        if found is None or outcome is None:
+            found = target.whole(services, inputs, left, self._path)
+            outcome = self._converge_to(found)
+        result = self._finish(outcome._replace(operations=[*done, *outcome.operations]), found.texts)
+        if not self._check:
+            self._here.left_file.save(found.left(services, inputs, left, self._path, outcome))
+        return result
 
     def remove(self) -> dict[str, Any]:
         """Removes all that is kube-proxy's or the collection's, and the files that speak of it."""
         texts = dict.fromkeys([self._path, *(os.path.join(self._here.folder, file) for file in FILES)])
-        outcome = self._converge(RuleSet.empty(), texts, self._params["snapshots"])
+        outcome = self._converge(RuleSet.empty(), self._options(texts, self._params["snapshots"]))
         result = {**self._finish(outcome, texts), "rule_set": None}
         if not self._check:
-            self._here.tables_memory.forget()
+            self._here.left_file.forget()
         return result
 
     def restore(self) -> dict[str, Any]:
@@ -125,7 +145,7 @@ class _Run:
         snapshot = self._snapshots.load(self._params["snapshot"])
         texts = self._snapshots.texts(snapshot)
         # No snapshot of this: a second run would take it for the state to restore.
-        outcome = self._converge(snapshot.rule_set, texts, None, snapshot.sysctls)
+        outcome = self._converge(snapshot.rule_set, self._options(texts, None)._replace(sysctls=snapshot.sysctls))
         return {**self._finish(outcome, texts), "restored": snapshot.name}
 
     def _finish(self, outcome: Outcome, texts: Mapping[str, str | None]) -> dict[str, Any]:
@@ -134,17 +154,17 @@ class _Run:
         outcome = outcome._replace(operations=[*outcome.operations, *files])
         return {**result_of(self._module, outcome, self._here), "snapshots": self._snapshots.names()}
 
-    def _converge(
-        self,
-        desired: RuleSet,
-        texts: Mapping[str, str | None],
-        snapshots: int | None,
-        sysctls: Collection[str] | None = None,
-    ) -> Outcome:
+    def _converge_to(self, found: Target) -> Outcome:
+        options = self._options(found.texts, self._params["snapshots"])
+        return self._converge(found.desired, options._replace(known=found.known, live_text=found.live_text))
+
+    def _options(self, texts: Mapping[str, str | None], snapshots: int | None) -> Options:
+        return Options(self._params["only_owner"], self._params["drain"], snapshots, texts=texts)
+
+    def _converge(self, desired: RuleSet, options: Options) -> Outcome:
         self._refuse_beside_kube_proxy()
         # Asked before, as the run itself keeps the record.
         record = own_file.converge_all(self._here.record_of(desired.virtual_servers), check=True)
-        options = Options(self._params["only_owner"], self._params["drain"], snapshots, sysctls, texts)
         outcome = converge_rule_set(self._here, desired, self._configuration, options, self._check)
         return outcome._replace(operations=[*outcome.operations, *record])
 

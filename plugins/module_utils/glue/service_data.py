@@ -19,11 +19,19 @@ from ..model.service import ServiceData
 
 
 class NodeServiceData(NamedTuple):
-    """Service data, and the text and the path of its file."""
+    """Service data as text, and the path of its file; ``before`` is what that file says, None for no file."""
 
-    data: ServiceData
     text: str
     path: str
+    before: str | None
+
+    def parse(self) -> ServiceData:
+        """Raises InputError."""
+        return canonical.load(self.text)
+
+    def service_ports(self) -> int:
+        """The number of service ports: each has a line."""
+        return self.text.count("\n{")
 
 
 def path_in(folder: str) -> str:
@@ -44,4 +52,4 @@ def load(folder: str, checksum: str | None, incoming: str | None) -> NodeService
         if incoming:
             raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
         return None
-    return NodeServiceData(canonical.load(text), text, path)
+    return NodeServiceData(text, path, files.read_text(path) if incoming else text)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..kernel import files
 from ..kernel.command import KernelError
-from ..state import rule_set as state
 from .compiled import read_compiled
 from .node import RULE_SET
 
@@ -42,16 +41,14 @@ class Snapshots:
         """Names, the oldest first. One without its state was never finished."""
         return [name for name in files.listed(self._folder) if os.path.exists(self._path(name, STATE))]
 
-    def take(self, before: RuleSet) -> None:
-        """Keeps the state before a run. Raises KernelError."""
+    def take(self, before: str) -> None:
+        """Keeps the state before a run, which is the text of a rule set. Raises KernelError."""
         if self._keep:
             name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
             for file in FILES:
                 # They are only ever replaced as a whole, so that the old one stays what it was.
                 files.link(os.path.join(self._files, file), self._path(name, file))
-            # Flows are ended, never made: there is nothing of theirs to restore.
-            text = state.render(before._replace(udp_endpoints={}))
-            files.write_text(self._path(name, STATE), text, mode=0o600)
+            files.write_text(self._path(name, STATE), before, mode=0o600)
         self.prune()
 
     def prune(self) -> None:

@@ -27,18 +27,17 @@ from ..plan import nftables as plan_nftables
 from ..plan import node as plan_node
 from ..plan.operation import REMOVE, Operation
 from ..rules.names import is_own_table
-from ..state import iptables as state_iptables
-from ..state import nftables as state_nftables
 from ..state.iptables import Chain
 from ..state.iptables_rule import target
 from ..state.rule_set import RuleSet
+from .known import NOTHING, Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from ..kernel.command import Runner
     from ..kernel.ipset_dump import SetsSocket
-    from ..kernel.tables_memory import TablesMemory
+    from ..kernel.nftables import NftablesSocket
     from ..plan.conntrack import Flow
     from ..plan.operation import Ownership
     from ..state.iptables import Tables
@@ -46,12 +45,14 @@ if TYPE_CHECKING:
     from ..state.ipvs import VirtualServers as LiveServers
     from ..state.nftables import Tables as LiveTables
     from ..state.node import Link
+    from .known import TablesStates
     from .sysctl_originals import SysctlOriginals
 
     LazyIPVS = Callable[[], kernel_ipvs.IPVS]
 
 # Here kubelet and kube-proxy have chains that mark their presence, without rules.
 OTHER_TABLES = ("mangle",)
+NFTABLES = "nftables"
 
 
 class Subsystem(Protocol):
@@ -176,19 +177,21 @@ class Chains:
         backend: kernel_iptables.Backend,
         family: str,
         ownership: Ownership,
-        memory: TablesMemory,
+        nftables: NftablesSocket,
+        known: Known = NOTHING,
     ) -> None:
         self._runner = runner
         self._backend = backend
-        self._family = family
+        self.family = family
         self._ownership = ownership
         # Of the legacy back end, which one of the families may have, nobody tells when others wrote.
         tool = backend.tools.get(family)
-        self._memory = memory if tool and tool.kind == kernel_iptables.NFT else None
+        self._nftables = nftables if tool and tool.kind == kernel_iptables.NFT else None
+        self._known = known
         self.live_tables: Tables = {}
-        # What live_tables is remembered by.
+        # Under what live_tables are known: a table that iptables could not show counts only where it may be left out.
         self._key = ""
-        # The generation of others' transactions of which live_tables speaks, where it is known.
+        # The count of others' transactions of which live_tables speaks, where it is known.
         self._at: int | None = None
 
     def read(self, desired: RuleSet) -> None:
@@ -196,40 +199,37 @@ class Chains:
         if before is not None and before == self._at:
             return
         tables, if_readable = self._to_read(desired)
-        self._key = f"{self._family}: {' '.join(sorted(tables))}, if readable: {' '.join(sorted(if_readable))}"
-        remembered = self._memory.recall(self._key, before, state_iptables.of_json) if self._memory else None
-        if remembered is None:
-            found = kernel_iptables.read(self._runner, self._backend, self._family, tables, if_readable)
-            self._know(found, before if before == self._generation() else None)
-        else:
-            self._know(remembered, before)
+        self._key = f"chains {self.family} of {', '.join(sorted(tables))}"
+        known = self._known.tables(self._key, before, desired.tables[self.family])
+        if known is not None:
+            self.live_tables, self._at = known.tables[self.family], before
+            return
+        self.live_tables = kernel_iptables.read(self._runner, self._backend, self.family, tables, if_readable)
+        self._at = before if before == self._generation() else None
 
     def _to_read(self, desired: RuleSet) -> tuple[frozenset[str], Collection[str]]:
         """Names of tables, and of those that may be such as iptables cannot show."""
-        return frozenset(kernel_iptables.TABLES).union(desired.tables[self._family]), OTHER_TABLES
-
-    def _know(self, tables: Tables, generation: int | None) -> None:
-        self.live_tables, self._at = tables, generation
-        if self._memory:
-            self._memory.keep(self._key, generation, lambda: self.live_tables)
+        return frozenset(kernel_iptables.TABLES).union(desired.tables[self.family]), OTHER_TABLES
 
     def _generation(self) -> int | None:
-        return self._memory.socket.generation() if self._memory else None
+        return self._nftables.generation() if self._nftables else None
+
+    def states(self) -> TablesStates:
+        """In what state the tables were last seen, or left by this run; empty where nobody knows."""
+        return {} if self._at is None or self._nftables is None else {self._key: self._at + self._nftables.own}
 
     def plan(self, desired: RuleSet) -> list[Operation]:
-        return plan_iptables.plan(self.live_tables, desired.tables[self._family], self._ownership, self._family)
+        return plan_iptables.plan(self.live_tables, desired.tables[self.family], self._ownership, self.family)
 
     def verify(self, operations: list[Operation]) -> None:
-        kernel_iptables.verify(self._runner, self._backend, self._family, operations)
+        kernel_iptables.verify(self._runner, self._backend, self.family, operations)
 
     def apply(self, operations: list[Operation]) -> None:
-        nftables = self._memory.socket if self._memory else None
-        kernel_iptables.apply(self._runner, self._backend, self._family, operations, nftables)
-        if self._memory:
-            self._know(plan_iptables.applied(self.live_tables, operations), self._at)
+        kernel_iptables.apply(self._runner, self._backend, self.family, operations, self._nftables)
+        self.live_tables = plan_iptables.applied(self.live_tables, operations)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
-        return onto._replace(tables={**onto.tables, self._family: self._own(desired.tables[self._family])})
+        return onto._replace(tables={**onto.tables, self.family: self._own(desired.tables[self.family])})
 
     def _own(self, desired: Tables) -> Tables:
         """Our chains, and of those into which others write too, our rules."""
@@ -253,12 +253,10 @@ class Chains:
     def _shown(self, table: str, name: str, chain: Chain, wanted: Chain) -> Chain:
         """As desired where only the order or the spelling differs, which is no difference to show either."""
         any_order = self._ownership.dispatch_chains(table, name)
-        differs = plan_iptables.chain_difference(chain.rules, wanted.rules, self._family, any_order)
+        differs = plan_iptables.chain_difference(chain.rules, wanted.rules, self.family, any_order)
         return chain if differs else wanted
 
 
-# What is remembered of nftables; of iptables, the key tells more.
-NFTABLES = "nftables"
 # A map in the rule of a chain takes the kernel a fraction of a millisecond to find.
 FEW_CHAINS = 100
 
@@ -268,11 +266,11 @@ class NftablesTables:
 
     atomic = True
 
-    def __init__(self, runner: Runner, ownership: Ownership, memory: TablesMemory) -> None:
+    def __init__(self, runner: Runner, ownership: Ownership, nftables: NftablesSocket, known: Known = NOTHING) -> None:
         self._runner = runner
         self._ownership = ownership
-        self._memory = memory
-        self._socket = memory.socket
+        self._socket = nftables
+        self._known = known
         self._live: LiveTables = {}
         # The generation of others' transactions of which _live speaks, where it is known.
         self._at: int | None = None
@@ -281,20 +279,19 @@ class NftablesTables:
         before = self._socket.generation()
         if before is not None and before == self._at:
             return
+        known = self._known.tables(NFTABLES, before, desired.nftables)
+        if known is not None:
+            self._live, self._at = known.nftables, before
+            return
         wanted = desired.nftables
-        known = self._memory.recall(NFTABLES, before, state_nftables.parse)
         self._live = kernel_nftables.read(
-            self._runner,
-            self._socket,
-            lambda name: name in wanted or self._ownership.tables(name),
-            is_own_table,
-            known or {},
+            self._runner, self._socket, lambda name: name in wanted or self._ownership.tables(name), is_own_table
         )
         self._at = before if before == self._socket.generation() else None
-        self._keep()
 
-    def _keep(self) -> None:
-        self._memory.keep(NFTABLES, self._at, lambda: state_nftables.render(self._live))
+    def states(self) -> TablesStates:
+        """As :meth:`Chains.states`."""
+        return {} if self._at is None else {NFTABLES: self._at + self._socket.own}
 
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_nftables.plan(self._live, desired.nftables, self._ownership.tables)
@@ -309,8 +306,8 @@ class NftablesTables:
             kernel_nftables.apply(self._runner, operations)
         if self._at is not None:
             self._live = plan_nftables.applied(self._live, operations)
-            self._keep()
-            self._remember(operations, self._at)
+            if not self._known.part:
+                self._remember(operations, self._at)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(nftables=self._live)

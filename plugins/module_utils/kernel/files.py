@@ -36,6 +36,15 @@ def read_text(path: str) -> str | None:
         raise KernelError(f"cannot read {path}: {error}") from error
 
 
+def fingerprint(path: str) -> list[str]:
+    """What changes whenever a file does: the kernel sets the last of it, and nobody else can. [] for no file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return []
+    return [path, str(found.st_ino), str(found.st_size), str(found.st_mtime_ns), str(found.st_ctime_ns)]
+
+
 def write_text(path: str, text: str, mode: int = 0o644) -> None:
     """Puts a whole file in place at once: a reader sees the old text or the new, also after a crash.
 

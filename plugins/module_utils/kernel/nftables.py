@@ -13,8 +13,7 @@ import errno
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Iterator
 
 from ..plan.nftables import ChainChange, ElementChange, OtherChange, SetChange, TableChange
 from ..plan.operation import ADD, Operation
@@ -144,16 +143,14 @@ def read(
     tables: NftablesSocket,
     wanted: Callable[[str], bool],
     of_the_mode: Callable[[str], bool],
-    known: Mapping[str, Table] = MappingProxyType({}),
 ) -> Tables:
     """The wanted tables, by family and name, that are there. Raises KernelError.
 
     ``of_the_mode`` tells tables of nftables mode, which are read without nft, unless something strange is in them.
-    ``known`` tables are not read.
     """
     found: Tables = {}
     for name in filter(wanted, tables.names()):
-        table = known.get(name) or (tables.table(name) if of_the_mode(name) else None)
+        table = tables.table(name) if of_the_mode(name) else None
         if table is not None:
             found[name] = table
         else:

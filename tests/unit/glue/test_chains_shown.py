@@ -12,7 +12,6 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue.subsystems imp
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import Runner
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import Backend
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.nftables import NftablesSocket
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.tables_memory import TablesMemory
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
@@ -39,7 +38,7 @@ def test_an_order_or_spelling_that_makes_no_difference_is_none_to_show(
 ) -> None:
     wanted = (A, B, LAST)
     ownership = ownership_of((), only_owner=False, exclude_cidrs=())
-    chains = Chains(Runner(), Backend({}, {}, ()), "ipv4", ownership, TablesMemory(NftablesSocket()))
+    chains = Chains(Runner(), Backend({}, {}, ()), "ipv4", ownership, NftablesSocket())
     chains.live_tables = {"nat": {name: Chain(None, live)}}
     desired = RuleSet.empty()._replace(tables={"ipv4": {"nat": {name: Chain(None, wanted)}}, "ipv6": {}})
     shown = chains.live(RuleSet.empty(), desired).tables["ipv4"]["nat"][name].rules

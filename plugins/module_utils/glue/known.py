@@ -1,0 +1,190 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""What a run need not read, as the last one left it and nobody else has written since.
+
+The kernel counts the transactions of nftables in a network namespace, those of iptables with the nft back end too, and
+whatever changes a rule is one: where the count is that of the last run, the tables hold what that run left. What others
+write, even into other tables, changes the count: then all is read again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Union
+
+from ..kernel.run_file import RunFile
+from ..model.service import ServiceData
+from ..rules.modes import render
+from ..state import iptables, rule_set
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..model.node import Node, ProxyConfiguration
+    from ..plan.operation import Operation
+    from ..rules.facts import NodeFacts
+    from ..state.iptables import Tables
+    from ..state.rule_set import RuleSet
+
+# What changes with the tables of a subsystem: the count of transactions, or a digest.
+TablesState = Union[int, str]
+# By what was read.
+TablesStates = Dict[str, TablesState]
+ROOMS = ("model", "rules", "state", "plan")
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
+class LookAgainError(Exception):
+    """Only a part is known, and others wrote, or all has to be read for another reason.
+
+    ``operations`` were carried out before that showed.
+    """
+
+    def __init__(self, operations: list[Operation] | None = None) -> None:
+        super().__init__("all has to be read")
+        self.operations = operations or []
+
+
+class Known(NamedTuple):
+    """Tables as they are while they are in these ``states``.
+
+    ``content`` makes them late; ``part``: it is only what is to change, so that nothing of it can be read instead.
+    """
+
+    states: Mapping[str, TablesState]
+    content: Callable[[], RuleSet]
+    part: bool = False
+
+    def tables(self, key: str, state: TablesState | None, desired: Mapping[str, object]) -> RuleSet | None:
+        """What there is in this state, None where it has to be read.
+
+        Raises LookAgainError where it cannot be read instead, as only a part of it is ``desired``.
+        """
+        if state is not None and self.states.get(key) == state:
+            return self.content()
+        if self.part and desired:
+            raise LookAgainError
+        return None
+
+
+NOTHING = Known({}, rule_set.RuleSet.empty)
+
+
+class Inputs(NamedTuple):
+    """All but service data that a rule set is made from."""
+
+    node: Node
+    configuration: ProxyConfiguration
+    facts: NodeFacts
+
+    def render(self, data: ServiceData) -> RuleSet:
+        """The rule set of these service ports."""
+        return render(data, *self)
+
+    def digest(self) -> str:
+        """Equal for inputs of which the same service ports get the same chains, sets and maps.
+
+        Of the node's addresses that is what the rules make of them without any service: interfaces of pods come and go.
+        """
+        without_services = rule_set.render(render(ServiceData(()), *self))
+        return digest([program(), without_services, *self[:2], self.facts._replace(addresses=())])
+
+
+class Left(NamedTuple):
+    """What a run left, for the next one.
+
+    ``inputs`` is :meth:`Inputs.digest`, ``services`` the digest of the service data, ``rule_set`` the fingerprint of
+    the file, ``small`` the digest of its text without tables. ``endpoints`` counts those of all service ports by
+    family. ``rest`` is by family what live tables hold otherwise than the rule set: the chains of others, and such of
+    ours as say the same in other words.
+    """
+
+    inputs: str
+    services: str
+    rule_set: list[str]
+    small: str
+    endpoints: dict[str, int]
+    states: TablesStates
+    rest: dict[str, Tables]
+
+    def knows(self, tables: str, generation: int | None) -> bool:
+        """Whether tables of this kind may be what they were; what has a digest is looked at later."""
+        counted = [state for state in self.states.values() if isinstance(state, int)]
+        return any(key.startswith(tables) for key in self.states) and all(count == generation for count in counted)
+
+    def whole(self, text: Callable[[], str]) -> Known:
+        """All tables that are known; ``text`` is that of the rule set."""
+
+        @functools.lru_cache(maxsize=None)
+        def content() -> RuleSet:
+            compiled = rule_set.parse(text())
+            tables = {family: merged(found, self.rest.get(family, {})) for family, found in compiled.tables.items()}
+            return compiled._replace(tables=tables)
+
+        return Known(self.states, content)
+
+
+class LeftFile:
+    """The file with what the last run left. ``path`` is that of a :class:`RunFile`."""
+
+    def __init__(self, path: str | None) -> None:
+        self._file = RunFile(path)
+        self._loaded: Left | None = None
+
+    def load(self) -> Left | None:
+        """None where there is nothing to rely on."""
+        try:
+            found = Left(**self._file.load())
+            rest = {family: iptables.of_json(tables) for family, tables in found.rest.items()}
+            endpoints = {family: int(found.endpoints[family]) for family in rule_set.FAMILIES}
+            self._loaded = found._replace(rest=rest, endpoints=endpoints, states=dict(found.states))
+        except UNREADABLE:
+            self._loaded = None
+        return self._loaded
+
+    def save(self, left: Left) -> None:
+        """Writes the file where it does not say so yet. Where it cannot be written, the next run reads all."""
+        if left != self._loaded:
+            self._file.save(left._asdict())
+
+    def forget(self) -> None:
+        """Removes the file. Raises KernelError."""
+        self._file.remove()
+
+
+def merged(tables: Tables, rest: Tables) -> Tables:
+    """Tables with the chains of ``rest`` in the place of those of the same name."""
+    return {name: {**tables.get(name, {}), **rest.get(name, {})} for name in {**tables, **rest}}
+
+
+def rest_of(live: Tables, desired: Tables) -> Tables:
+    """The live chains that are not literally desired."""
+    return {
+        table: {name: chain for name, chain in chains.items() if desired.get(table, {}).get(name) != chain}
+        for table, chains in live.items()
+    }
+
+
+def digest(value: Any) -> str:
+    """A digest of text, or of what the text form of a value tells apart."""
+    return hashlib.sha256((value if isinstance(value, str) else repr(value)).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=None)
+def program() -> str:
+    """A digest of the source that makes rule sets, wherever it was loaded from: another one may make others."""
+    parent = __name__.rpartition(".glue.")[0]
+    rooms = tuple(f"{parent}.{room}." for room in ROOMS)
+    found = hashlib.sha256()
+    for name in sorted(sys.modules):
+        specification = sys.modules[name].__spec__ if name.startswith(rooms) else None
+        loader: Any = specification.loader if specification else None
+        if specification and specification.origin and loader:
+            found.update(loader.get_data(specification.origin))
+    return found.hexdigest()

@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""What a run has to bring a node to: the rule set of all service ports, or what changes with those that changed."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..kernel import files
+from ..model import canonical
+from ..model.changed_part import changed_part
+from ..rules import difference
+from ..state import rule_set as state
+from ..state.iptables_rule import target
+from ..state.rule_set import RuleSet
+from .known import NOTHING, Known, Left, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..state.iptables import Tables
+    from .converge import Outcome
+    from .known import Inputs
+    from .service_data import NodeServiceData
+
+
+class Target(NamedTuple):
+    """``desired`` is the rule set, or of its tables only what changes, from what ``known`` has of it.
+
+    ``texts`` and ``live_text`` are as in Options. ``endpoints`` counts those of all service ports by family.
+    """
+
+    desired: RuleSet
+    known: Known
+    texts: dict[str, str | None]
+    live_text: Callable[[RuleSet], str]
+    endpoints: dict[str, int]
+
+    def left(self, services: NodeServiceData, inputs: Inputs, before: Left | None, path: str, outcome: Outcome) -> Left:
+        """What there is to say to the next run after this one; ``path`` is that of the rule set."""
+        rest = before.rest if self.known.part and before else dict(outcome.rest)
+        return Left(
+            inputs.digest(),
+            digest(services.text),
+            files.fingerprint(path),
+            _small(self.desired),
+            self.endpoints,
+            dict(outcome.states),
+            rest,
+        )
+
+
+def whole(services: NodeServiceData, inputs: Inputs, left: Left | None, path: str) -> Target:
+    """The rule set of all service ports. Raises InputError."""
+    data = services.parse()
+    desired = inputs.render(data)
+    texts: dict[str, str | None] = {path: state.render(desired), services.path: services.text}
+    known = NOTHING
+    if left and left.rule_set == files.fingerprint(path):
+        known = left.whole(lambda: files.read_text(path) or "")
+    return Target(desired, known, texts, state.render, data.endpoint_counts())
+
+
+def part(
+    services: NodeServiceData, inputs: Inputs, left: Left | None, path: str, generation: int | None
+) -> Target | None:
+    """What changes with the service ports that changed since the last run; None where all have to be looked at.
+
+    ``generation`` is that of the tables now. Raises InputError, KernelError.
+    """
+    tables = difference.TABLES.get(inputs.configuration.mode)
+    if tables is None or left is None or services.before is None or not left.knows(tables, generation):
+        return None
+    if [left.inputs, left.services, left.rule_set] != [
+        inputs.digest(),
+        digest(services.before),
+        files.fingerprint(path),
+    ]:
+        return None
+    changed = changed_part(services.before, services.text)
+    if changed is None:
+        return None
+    was, are = canonical.load(changed.before), canonical.load(changed.after)
+    counts = was.endpoint_counts()
+    left_out = {family: count - counts[family] for family, count in left.endpoints.items()}
+    was, are = was._replace(left_out=left_out), are._replace(left_out=left_out)
+    found = difference.render_difference(was, are, *inputs)
+    if found is None or _leads_to_what_goes(left.rest, *found):
+        return None
+    before, desired = found
+    texts: dict[str, str | None] = {services.path: services.text}
+    text = functools.lru_cache(maxsize=None)(lambda: files.read_text(path) or "")
+    if changed.before != changed.after or _small(desired) != left.small:
+        texts[path] = state.with_changes(text(), before, desired)
+
+    def live_text(live: RuleSet) -> str:
+        nothing = RuleSet.empty()
+        small = live._replace(tables=nothing.tables, nftables=nothing.nftables)
+        return state.with_changes(text(), nothing, small)
+
+    return Target(desired, Known(left.states, lambda: before, part=True), texts, live_text, are.endpoint_counts())
+
+
+def _leads_to_what_goes(rest: Mapping[str, Tables], before: RuleSet, desired: RuleSet) -> bool:
+    """Whether foreign rules jump to chains that are to go: the kernel keeps these, and the plan has to know."""
+    for family, tables in rest.items():
+        for table, chains in tables.items():
+            gone = before.tables[family].get(table, {}).keys() - desired.tables[family].get(table, {}).keys()
+            if gone and any(target(rule) in gone for chain in chains.values() for rule in chain.rules):
+                return True
+    return False
+
+
+def _small(rule_set: RuleSet) -> str:
+    """A digest of the text without tables."""
+    return digest(state.render(rule_set._replace(tables={}, nftables={})))

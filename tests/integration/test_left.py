@@ -1,0 +1,443 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run leaves for the next one: it saves reading, and hides nothing.
+
+services     172.30.0.0/24, fd00:30::/112
+endpoints    10.244.0.0/24, fd00:244::/112
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import random
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest import mock
+
+import pytest
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue import known, target
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.known import LeftFile
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.snapshots import Snapshots
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.subsystems import Flows
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import command
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.namespace import identity
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.nftables import NftablesSocket
+from ansible_collections.kubenode.proxy.plugins.module_utils.model import canonical, native
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.service import Endpoint, ServiceData, ServicePort
+
+from tests.clusters import few_changes, random_cluster
+from tests.rule_set_call import call_rule_set, operations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NEW_NETWORK_NAMESPACE = 0x40000000
+
+pytestmark = [
+    pytest.mark.usefixtures("fresh_namespace"),
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not shutil.which("nft") or not shutil.which("iptables-nft"),
+        reason="needs root and nftables",
+    ),
+]
+
+
+def tool(*argv: str, stdin: str | None = None) -> str:
+    done = subprocess.run(argv, check=False, input=stdin, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{argv}: {done.stderr}"
+    return done.stdout
+
+
+def other_namespace() -> None:
+    assert ctypes.CDLL(None, use_errno=True).unshare(NEW_NETWORK_NAMESPACE) == 0, os.strerror(ctypes.get_errno())
+
+
+def services(count: int, family: str = "ipv4", endpoints: int = 2, protocol: str = "tcp") -> list[ServicePort]:
+    ips, pods = ("172.30.0.", "10.244.0.") if family == "ipv4" else ("fd00:30::", "fd00:244::")
+    return [
+        ServicePort(
+            *("ns", f"s{number}", "", protocol, family, f"{ips}{number + 1}", 80),
+            endpoints=tuple(Endpoint(f"{pods}{2 * number + place + 1}", 8080) for place in range(endpoints)),
+        )
+        for number in range(count)
+    ]
+
+
+def less(ports: list[ServicePort]) -> list[ServicePort]:
+    """The same without an endpoint of the first."""
+    return [ports[0]._replace(endpoints=ports[0].endpoints[1:]), *ports[1:]]
+
+
+class Done(NamedTuple):
+    """What a run found to do in the kernel, and its processes, messages and seconds by phase."""
+
+    found: list[str]
+    cost: int
+    result: dict[str, Any]
+
+
+class Runs:
+    """Runs of the module in one mode on one node."""
+
+    def __init__(self, mode: str, folder: Path, backend: str = "nft", **configuration: Any) -> None:
+        self.mode = mode
+        self.folder = folder
+        self.configuration = {"mode": mode, "conntrack_max_per_core": 0, "conntrack_min": 0, **configuration}
+        self._backend = backend
+        self.path = folder / "left"
+        self.maps = folder / "maps"
+
+    def access(self) -> NodeAccess:
+        access = NodeAccess(backend=self._backend, state_folder=str(self.folder))
+        access.nftables = NftablesSocket(str(self.maps))
+        access.left_file = LeftFile(str(self.path))
+        return access
+
+    def __call__(self, ports: list[ServicePort], check: bool = False, **given: Any) -> Done:
+        incoming = self.folder / "incoming.json"
+        incoming.write_text(canonical.dump(ServiceData.of(ports)))
+        node = {"name": "node-a", "addresses": ["192.0.2.1", "2001:db8::1"]}
+        result = self.call(check, node=node, configuration=self.configuration, incoming=str(incoming), **given)
+        return Done(operations(result), result["figures"]["processes"] + result["figures"]["messages"], result)
+
+    def call(self, check: bool, **given: Any) -> dict[str, Any]:
+        result: dict[str, Any] = call_rule_set(self.access, check, **given)
+        return result
+
+    def forget(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+    def rule_set(self) -> str:
+        """The compiled one, as text."""
+        return (self.folder / "rule_set").read_text()
+
+    def edit_a_rule(self, service: str = "s1") -> None:
+        """As somebody else would, one of a service."""
+        if self.mode == "iptables":
+            rules = tool("iptables-nft", "-t", "nat", "-S").split("\n")
+            name = next(
+                rule.split()[1] for rule in rules if rule.startswith("-A KUBE-SVC-") and f"ns/{service} " in rule
+            )
+            tool("iptables-nft", "-t", "nat", "-R", name, "1", "-j", "RETURN")
+            return
+        chains = tool("nft", "list", "chains", "ip").split("\n")
+        name = next(line.split()[1] for line in chains if f"ns/{service}/" in line and "chain service-" in line)
+        tool("nft", "-f", "-", stdin=f"flush chain ip kube-proxy {name}\nadd rule ip kube-proxy {name} drop\n")
+
+    def ruleset(self) -> str:
+        return tool("nft", "-s", "list", "ruleset")
+
+
+@pytest.fixture(params=["iptables", "nftables"])
+def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
+    return Runs(request.param, tmp_path)
+
+
+def reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on a run that parses all service data fails: it would look at all."""
+    monkeypatch.setattr(target, "whole", lambda *_arguments: pytest.fail("all was looked at"))
+
+
+def test_a_second_run_looks_at_nothing_and_finds_the_same(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runs(services(6)).found
+    runs.forget()
+    without = runs(services(6))
+    reads_nothing(monkeypatch)
+    second = runs(services(6))
+    assert (second.found, without.found) == ([], [])
+    assert second.cost < without.cost
+    assert not second.result["changed"]
+    assert second.result["service_ports"] == 6
+
+
+def test_one_endpoint_changes_its_objects_and_files_and_nothing_else(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs(services(6))
+    with monkeypatch.context() as patched:
+        reads_nothing(patched)
+        checked = runs(less(services(6)), check=True)
+        changed = runs(less(services(6)))
+        again = runs(less(services(6)))
+    assert changed.found == checked.found
+    assert again.found == []
+    assert len(changed.found) == (2 if runs.mode == "iptables" else 1)
+    kernel, compiled = runs.ruleset(), runs.rule_set()
+    runs.forget()
+    assert runs(less(services(6))).result["changed"] is False, "a run that looks at all finds the same"
+    assert (runs.ruleset(), runs.rule_set()) == (kernel, compiled)
+    other = Runs(runs.mode, tmp_path / "other")
+    other.folder.mkdir()
+    other_namespace()
+    other(less(services(6)))
+    assert other.rule_set() == compiled, "as a node has it that knew nothing"
+    assert other.ruleset() == kernel
+
+
+def test_services_come_and_go(runs: Runs) -> None:
+    for count in (3, 5, 2, 2, 0, 1):
+        runs(services(count))
+        compiled, kernel = runs.rule_set(), runs.ruleset()
+        runs.forget()
+        assert not runs(services(count)).result["changed"]
+        assert (runs.rule_set(), runs.ruleset()) == (compiled, kernel)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_few_changes_of_any_cluster_leave_what_a_fresh_node_has(runs: Runs, seed: int) -> None:
+    """The clusters are those of tests/clusters.py."""
+    source = random.Random(seed)
+    cluster = random_cluster(source, 12, runs.mode)
+    runs.configuration = cluster.configuration
+    runs(list(cluster.data().service_ports))
+    changed = list(native.parse(few_changes(source, cluster.services, runs.mode)).service_ports)
+    runs(changed)
+    compiled = runs.rule_set()
+    assert not runs(changed).result["changed"]
+    runs.forget()
+    assert not runs(changed).result["changed"], "a run that looks at all finds the same"
+    assert runs.rule_set() == compiled
+
+
+def test_foreign_rules_stay_while_services_change(runs: Runs) -> None:
+    runs(services(3))
+    chain = ["iptables-nft", "-t", "nat"]
+    for command_line in ("-N FOREIGN", "-A FOREIGN -j RETURN", "-A PREROUTING -j FOREIGN", "-A POSTROUTING -j RETURN"):
+        tool(*chain, *command_line.split())
+    before = tool(*chain, "-S", "FOREIGN"), tool(*chain, "-S", "POSTROUTING")
+    for ports in (services(3), less(services(3)), services(4), services(3)):
+        runs(ports)
+        assert (tool(*chain, "-S", "FOREIGN"), tool(*chain, "-S", "POSTROUTING")) == before
+        assert "-A PREROUTING -j FOREIGN" in tool(*chain, "-S", "PREROUTING")
+
+
+def test_a_chain_that_a_foreign_rule_leads_to_is_emptied_and_stays(tmp_path: Path) -> None:
+    runs = Runs("iptables", tmp_path)
+    runs(services(3))
+    listed = tool("iptables-nft", "-t", "nat", "-S").split("\n")
+    name = next(line.split()[1] for line in listed if line.startswith("-N KUBE-SEP-") and endpoint_of(listed, line))
+    tool("iptables-nft", "-t", "nat", "-A", "OUTPUT", "-d", "192.0.2.7", "-j", name)
+    runs(services(3))
+    runs(less(services(3)))
+    assert tool("iptables-nft", "-t", "nat", "-S", name) == f"-N {name}\n"
+    assert runs(less(services(3))).found == []
+
+
+def endpoint_of(listed: list[str], declared: str) -> bool:
+    """Whether this chain is that of the endpoint that :func:`less` leaves out."""
+    name = declared.split()[1]
+    return any(line.startswith(f"-A {name} ") and line.endswith("--to-destination 10.244.0.1:8080") for line in listed)
+
+
+def test_an_edited_rule_is_found_and_set_right(runs: Runs) -> None:
+    runs(services(6))
+    runs(services(6))
+    before = runs.ruleset()
+    runs.edit_a_rule()
+    assert runs.ruleset() != before
+    assert runs(services(6), check=True).found == ["change chain"]
+    assert runs(services(6)).found == ["change chain"]
+    assert runs(services(6)).found == []
+
+
+def test_an_edited_rule_is_found_while_a_service_changes(runs: Runs) -> None:
+    runs(services(6))
+    runs.edit_a_rule()
+    assert runs(services(7)).found.count("change chain") >= 1
+    runs.forget()
+    assert runs(services(7)).found == []
+
+
+def test_a_rule_that_others_edit_during_a_run_is_set_right_in_it(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run knows of a part holds no more; it looks at all, and tells of both."""
+    runs(services(6))
+    take = Snapshots.take
+
+    def edited(snapshots: Snapshots, before: str) -> None:
+        take(snapshots, before)
+        monkeypatch.setattr(Snapshots, "take", take)
+        runs.edit_a_rule()
+
+    monkeypatch.setattr(Snapshots, "take", edited)
+    changed = runs(less(services(6))).found
+    assert changed.count("change chain") == 2
+    runs.forget()
+    assert runs(less(services(6))).found == []
+
+
+@pytest.mark.parametrize("name", ["rule_set", "services.json"])
+def test_an_edited_file_of_the_node_is_written_again(runs: Runs, name: str) -> None:
+    runs(services(3))
+    path = runs.folder / name
+    text = path.read_text()
+    path.write_text(text.replace("172.30.0.1", "172.30.0.9", 1))
+    stat = path.stat()
+    os.utime(path, ns=(stat.st_atime_ns, 0))
+    assert runs(services(3)).result["changed"]
+    assert path.read_text() == text
+    path.unlink()
+    assert runs(services(3)).result["changed"]
+    assert path.read_text() == text
+
+
+def test_another_program_looks_at_all(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs(services(3))
+    monkeypatch.setattr(known, "program", lambda: "another")
+    monkeypatch.setattr(target, "changed_part", lambda *_texts: pytest.fail("a part was looked at"))
+    assert runs(services(3)).found == []
+
+
+def test_another_configuration_changes_what_depends_on_it(runs: Runs) -> None:
+    runs(services(3))
+    runs.configuration["masquerade_bit"] = 15
+    assert "change chain" in runs(services(3)).found
+    runs.forget()
+    assert runs(services(3)).found == []
+
+
+def test_sysctls_and_flows_are_looked_at_every_time(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.configuration["conntrack_tcp_be_liberal"] = True
+    udp = services(3, protocol="udp")
+    runs(udp)
+    path = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal"
+    with open(path, "w", encoding="ascii") as setting:
+        setting.write("0")
+    reads_nothing(monkeypatch)
+    with mock.patch.object(Flows, "plan", return_value=[]) as plan:
+        assert runs(udp).found == ["change sysctl"]
+    (desired,) = plan.call_args.args
+    assert desired.udp_endpoints.keys() == {(port.cluster_ip, 80) for port in udp}
+
+
+def test_a_run_that_shows_differences_looks_at_all(runs: Runs) -> None:
+    runs(services(3))
+    shown = runs(less(services(3)), check=True, diff=True).result["diff"]
+    assert shown["before"] != shown["after"]
+    assert shown["before"].count("172.30.0.") >= 3
+
+
+def test_a_snapshot_of_a_part_holds_all(runs: Runs) -> None:
+    runs(services(4))
+    before = sorted(runs.ruleset().split("\n"))
+    runs(less(services(4)))
+    assert sorted(runs.ruleset().split("\n")) != before
+    runs.call(False, state="restored", configuration=runs.configuration)
+    assert sorted(runs.ruleset().split("\n")) == before
+    assert runs(services(4)).found == []
+
+
+def test_what_was_left_in_another_namespace_does_not_count(runs: Runs, tmp_path: Path) -> None:
+    runs(services(2))
+    other_namespace()
+    other = Runs(runs.mode, tmp_path / "other")
+    other.folder.mkdir()
+    other(services(2))
+    runs.edit_a_rule()
+    content = json.loads(runs.path.read_text())
+    states = content["content"]["states"]
+    assert states
+    content["content"]["states"] = dict.fromkeys(states, NftablesSocket().generation())
+    runs.path.write_text(json.dumps(content))
+    assert runs(services(2), check=True).found == ["change chain"]
+    content["namespace"] = identity()
+    runs.path.write_text(json.dumps(content))
+    assert runs(services(2), check=True).found == [], "as this file says, and the one before it did not count"
+
+
+def test_a_check_run_writes_nothing(runs: Runs) -> None:
+    runs(services(2))
+    before = runs.path.stat().st_mtime_ns
+    tool("nft", "add table inet foreign")
+    assert runs(services(2), check=True).found == []
+    assert runs.path.stat().st_mtime_ns == before
+    runs(services(2))
+    assert runs.path.stat().st_mtime_ns > before
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{ not JSON", "[]", "null", "3", "[" * 100_000, '{"namespace": "other"}', '{"content": 1}']
+)
+def test_a_file_that_tells_nothing_is_written_anew(runs: Runs, content: str) -> None:
+    runs(services(2))
+    runs.path.write_text(content)
+    assert runs(services(2)).found == []
+    assert json.loads(runs.path.read_text())["content"]["states"]
+
+
+@pytest.mark.parametrize("name", known.Left._fields)
+@pytest.mark.parametrize("value", [None, [], {"x": "y"}, 1])
+def test_content_of_another_form_hides_nothing(runs: Runs, name: str, value: object) -> None:
+    runs(services(2))
+    content = json.loads(runs.path.read_text())
+    content["content"][name] = value
+    runs.path.write_text(json.dumps(content))
+    assert runs(services(2), check=True).found == []
+    runs.edit_a_rule()
+    assert runs(services(2)).found == ["change chain"]
+    assert runs(services(2)).found == []
+
+
+def test_legacy_tables_of_one_family_are_read_every_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node may have iptables with one back end and ip6tables with the other."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, kind in (("iptables", "nft"), ("ip6tables", "legacy")):
+        for suffix in ("", "-save", "-restore"):
+            (programs / f"{name}{suffix}").symlink_to(shutil.which(f"{name}-{kind}{suffix}") or "")
+    monkeypatch.setattr(command, "SEARCH_PATH", f"{programs}:{command.SEARCH_PATH}")
+    runs = Runs("iptables", tmp_path, backend="auto")
+    both = [*services(2), *services(2, "ipv6")]
+    runs(both)
+    assert runs(both).found == []
+    tool("ip6tables-legacy", "-t", "nat", "-F", "KUBE-MARK-MASQ")
+    assert runs(both, check=True).found == ["change chain"]
+    assert runs(both).found == ["change chain"]
+
+
+def test_a_table_that_cannot_be_shown_counts_only_where_it_may(tmp_path: Path) -> None:
+    tool("nft", "add table ip mangle; add chain ip mangle x; add rule ip mangle x meta mark set numgen inc mod 2")
+    Runs("nftables", tmp_path)(services(2))
+    with pytest.raises(KernelError, match="cannot show the table mangle"):
+        Runs("iptables", tmp_path, canary_chains=True)(services(2))
+
+
+def test_only_transactions_that_were_made_count_as_own() -> None:
+    socket = NftablesSocket()
+    before = socket.generation()
+    assert before is not None
+    with socket.writing(3):
+        tool("nft", "add table inet own")
+    assert socket.generation() == before
+    with socket.writing(1):
+        tool("nft", "add table inet own")
+    tool("nft", "add table inet foreign")
+    assert socket.generation() == before + 1
+
+
+def test_a_file_that_cannot_be_written_fails_no_run(runs: Runs) -> None:
+    runs.path.mkdir()
+    assert runs(services(2)).found
+    assert runs(services(2)).found == []
+
+
+def test_a_run_that_removes_all_removes_the_file(runs: Runs) -> None:
+    runs(services(2))
+    assert runs.path.exists()
+    for check in (True, False):
+        runs.call(check, state="absent")
+        assert runs.path.exists() == check
+
+
+def test_what_is_known_of_maps_outlasts_a_run_that_read_none(tmp_path: Path) -> None:
+    runs = Runs("nftables", tmp_path)
+    runs(services(6))
+    before = json.loads(runs.maps.read_text())["content"]
+    runs(services(5))
+    assert json.loads(runs.maps.read_text())["content"] == before
