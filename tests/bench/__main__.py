@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ["env", "PYTHONDONTWRITEBYTECODE=1", f"PYTHONPATH={ROOT}/.cache/collections:{ROOT}", "/usr/bin/python3", "-m"]
-DEFAULT_SIZES = ("100x10", "1000x10")
+DEFAULT_SIZES = ("100x10", "500x10", "1000x10", "5000x10", "10000x10")
 MODES = (("ipvs", "auto"), ("iptables", "nft"), ("iptables", "legacy"), ("nftables", "auto"))
 MODULES = ("ip_vs", "ip_vs_rr", "nf_conntrack", "nf_conntrack_netlink", "dummy", "ip_set", "xt_set")
-PHASES = ("compile", "read", "plan", "verify", "apply")
+PHASES = ("read", "plan", "verify", "apply")
 # Seconds for one mode at one size.
 TIMEOUT = 1500
 
@@ -70,6 +70,8 @@ def show(name: str, figures: dict[str, Any], half: dict[str, Any] | None) -> Non
     if "second run after others" in figures:
         line("second run after others wrote / first converge", _ratio(figures["second run after others"], first))
     line("one endpoint changed / second run", _ratio(changed, second))
+    if "raw chain" in figures:
+        line("one endpoint changed / one chain with the tool", _ratio(changed, figures["raw chain"]))
     line(
         f"second run / {'nft list' if name.startswith('nftables') else 'iptables-save'}",
         _ratio(second, figures["raw save"]),

@@ -7,7 +7,7 @@
 usage: python -m tests.bench.worker MODE BACKEND SERVICES ENDPOINTS NETNS
 
 Every converge is a process of its own, as a module's is: the figures are those of parsing the file, compiling, reading,
-planning, writing and reading again.
+planning, writing, reading again, and of the files of the node, with a snapshot.
 """
 
 from __future__ import annotations
@@ -23,27 +23,25 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.kubenode.proxy.plugins.module_utils.glue.module import without_garbage_collection
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
-from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set import (
-    Options,
-    compile_rule_set,
-    converge_rule_set,
-)
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set import compile_rule_set
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import restore_input
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables_stages import stages
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipvs import IPVS
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.namespace import enter
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.nftables import script
 from ansible_collections.kubenode.proxy.plugins.module_utils.model import canonical, native
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration import parse_configuration, parse_node
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan import iptables as plan_iptables
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan import ipvs as plan_ipvs
-from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan import nftables as plan_nftables
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import CHANGE, Operation, Ownership
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.names import nftables_name
 from ansible_collections.kubenode.proxy.plugins.module_utils.state import ipset, nftables
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
 from tests.clusters import NODE, regular_services
+from tests.rule_set_call import call_rule_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,34 +53,26 @@ TABLES = [nftables_name(family) for family in PROGRAMS]
 
 
 class Bench:
-    """One mode at one size."""
+    """One mode at one size, on the node whose files are in a folder."""
 
     def __init__(self, mode: str, backend: str, netns: str | None, folder: str) -> None:
-        self.backend = backend
-        self.netns = netns
-        self.folder = folder
-        self.configuration = parse_configuration({**CONFIGURATION, "mode": mode})
+        self._netns = netns
+        self._backend = backend
+        self._folder = folder
+        self._configuration = {**CONFIGURATION, "mode": mode}
 
-    def converge(self, path: Path) -> tuple[RuleSet, dict[str, Any]]:
-        """From the file on the node to the last write."""
-        with without_garbage_collection():
-            return self._converge(path)
-
-    def _converge(self, path: Path) -> tuple[RuleSet, dict[str, Any]]:
+    def converge(self, path: Path) -> dict[str, Any]:
+        """What the module does on the node, from its file to its result; Ansible's part is left out."""
+        given: dict[str, Any] = {"node": {"name": NODE}, "configuration": self._configuration, "incoming": str(path)}
         start, before = time.monotonic(), processor_seconds()
-        data = canonical.load(path.read_text())
-        access = NodeAccess(self.netns, self.backend, self.folder)
-        desired = compile_rule_set(data, parse_node({"name": NODE}), self.configuration, access)
-        compiled = time.monotonic() - start
-        outcome = converge_rule_set(access, desired, self.configuration, Options(), check=False)
-        return desired, {
+        result = call_rule_set(self._access, **given)
+        return {
             "seconds": time.monotonic() - start,
             "processor": processor_seconds() - before,
-            "compile": compiled,
-            **outcome.phases,
-            "operations": len(outcome.operations),
-            "processes": access.runner.processes,
-            "messages": access.messages,
+            **result["figures"]["seconds"],
+            "operations": sum(count for what, count in result["counts"].items() if not what.endswith(" file")),
+            "processes": result["figures"]["processes"],
+            "messages": result["figures"]["messages"],
             "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
 
@@ -92,7 +82,7 @@ class Bench:
         if os.fork() == 0:
             os.close(reader)
             with os.fdopen(writer, "w") as pipe:
-                json.dump(self.converge(path)[1], pipe)
+                json.dump(self.converge(path), pipe)
             os._exit(0)
         os.close(writer)
         with os.fdopen(reader) as pipe:
@@ -102,9 +92,11 @@ class Bench:
 
     def compile(self, path: Path) -> RuleSet:
         """The rule set alone."""
-        access = NodeAccess(self.netns, self.backend, self.folder)
-        data = canonical.load(path.read_text())
-        return compile_rule_set(data, parse_node({"name": NODE}), self.configuration, access)
+        data, configuration = canonical.load(path.read_text()), parse_configuration(self._configuration)
+        return compile_rule_set(data, parse_node({"name": NODE}), configuration, self._access())
+
+    def _access(self) -> NodeAccess:
+        return NodeAccess(self._netns, self._backend, self._folder)
 
 
 def processor_seconds() -> float:
@@ -222,6 +214,20 @@ def raw_save(mode: str, backend: str) -> float:
     return timed([f"iptables{suffix}-save"])
 
 
+def raw_chain(desired: RuleSet, mode: str, backend: str) -> float:
+    """One chain of a service, with the tool alone."""
+    if mode == "nftables":
+        chains = desired.nftables[TABLES[0]].chains
+        name = next(name for name in chains if name.startswith("service-"))
+        payload: Any = plan_nftables.ChainChange(TABLES[0], name, chains[name])
+        return timed(["nft", "-f", "-"], script([Operation(CHANGE, "chain", name, "", payload)]))
+    chains_of_nat = desired.tables["ipv4"]["nat"]
+    name = next(name for name in chains_of_nat if name.startswith("KUBE-SVC-"))
+    payload = plan_iptables.ChainContent("nat", name, chains_of_nat[name].rules)
+    text = restore_input([Operation(CHANGE, "chain", name, "", payload)])
+    return timed([f"iptables-{backend}-restore", "--noflush"], text)
+
+
 RAW = {"ipvs": raw_ipvs, "iptables": raw_iptables, "nftables": raw_nftables}
 
 
@@ -269,6 +275,9 @@ def main() -> None:
             subprocess.run(command, check=True, capture_output=True)
         figures["tampers"] = len(tampers)
         figures["run after tampers"] = bench.in_child(changed)
+        if mode != "ipvs":
+            desired = bench.compile(changed)
+            figures["raw chain"] = of_tools(lambda: raw_chain(desired, mode, backend))
         figures["raw save"] = of_tools(lambda: raw_save(mode, backend))
         empty(mode, backend)
         desired = bench.compile(path)
