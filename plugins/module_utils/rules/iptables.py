@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..model.configuration import node_ip
 from ..model.selection import Selection, select
@@ -122,13 +122,6 @@ class _Family:
         ]
 
 
-class _Target(NamedTuple):
-    """Where the chain of an endpoint leads, and its name."""
-
-    address: str
-    chain: str
-
-
 class _ServicePort:
     """Writes the rules of one service port, in the order of data-plane 1.5."""
 
@@ -141,8 +134,8 @@ class _ServicePort:
         self.ranges = effective_source_ranges(port, family.version.zero_cidr_is_any)
         found = self.selection
         name = identity(port)
-        addresses = {e: str(e) for e in found.reachable}
-        self.targets = {e: _Target(address, endpoint_chain(name, address)) for e, address in addresses.items()}
+        # endpoint -> (its endpoint string, name of its chain)
+        self.targets = {e: (address := str(e), endpoint_chain(name, address)) for e in found.reachable}
         self.has_internal = found.has_endpoints and not (port.internal_local and not found.local)
         self.has_external = found.has_endpoints and not (port.external_local and not found.local)
         self.uses_firewall = bool(found.has_endpoints and port.load_balancer_ips and self.ranges)
@@ -232,9 +225,7 @@ class _ServicePort:
         for kind, endpoints in (("SVC", self.selection.cluster), ("SVL", self.selection.local)):
             if endpoints:
                 self.family.nat.setdefault(self.chain(kind), []).extend(self._balance(endpoints))
-        for endpoint in self.selection.reachable:
-            target = self.targets[endpoint]
-            self.family.nat[target.chain] = self._endpoint_chain(endpoint.ip, target)
+        self._endpoint_chains()
 
     def _external_chain(self) -> list[str]:
         if not self.port.external_local:
@@ -264,29 +255,28 @@ class _ServicePort:
     def _balance(self, endpoints: tuple[Endpoint, ...]) -> list[str]:
         """Affinity first, then an equal share for each endpoint."""
         targets = [self.targets[endpoint] for endpoint in endpoints]
-        texts = [self._comment(f"{self.name} -> {target.address}") for target in targets]
+        texts = [self._comment(f"{self.name} -> {address}") for address, _chain in targets]
         rules = []
         if self.port.affinity_timeout:
-            for text, target in zip(texts, targets):
+            for text, (_address, chain) in zip(texts, targets):
                 seconds = f"--rcheck --seconds {self.port.affinity_timeout} --reap"
-                rules.append(f"{text}-m recent {seconds} {self._recent(target.chain)} -j {target.chain}")
+                rules.append(f"{text}-m recent {seconds} {self._recent(chain)} -j {chain}")
         left = len(endpoints)
-        for text, target in zip(texts, targets):
+        for text, (_address, chain) in zip(texts, targets):
             share = f"-m statistic --mode random --probability {probability(left)} " if left > 1 else ""
-            rules.append(f"{text}{share}-j {target.chain}")
+            rules.append(f"{text}{share}-j {chain}")
             left -= 1
         return rules
 
-    def _endpoint_chain(self, ip: str, target: _Target) -> list[str]:
+    def _endpoint_chains(self) -> None:
+        nat, length, protocol = self.family.nat, self.family.length, self.port.protocol
         text = self._comment(self.name)
-        affinity = ""
-        if self.port.affinity_timeout:
-            affinity = f"-m recent --set {self._recent(target.chain)} "
-        protocol = self.port.protocol
-        return [
-            f"-s {ip}/{self.family.length} {text}-j KUBE-MARK-MASQ",
-            f"-p {protocol} {text}{affinity}-m {protocol} -j DNAT --to-destination {target.address}",
-        ]
+        for endpoint, (address, chain) in self.targets.items():
+            affinity = f"-m recent --set {self._recent(chain)} " if self.port.affinity_timeout else ""
+            nat[chain] = [
+                f"-s {endpoint.ip}/{length} {text}-j KUBE-MARK-MASQ",
+                f"-p {protocol} {text}{affinity}-m {protocol} -j DNAT --to-destination {address}",
+            ]
 
     def _recent(self, chain: str) -> str:
         mask = ":".join(["ffff"] * 8) if self.family.family == "ipv6" else "255.255.255.255"

@@ -22,6 +22,8 @@ IPV6 = "ipv6"
 ALL_BITS = 0xFFFFFFFF
 NOT_A_WORD = re.compile(r'[ \t"]|^!?$')
 PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+ESCAPED = re.compile(r"[\"\\']")
+ESCAPE = r"\\\g<0>"
 
 PROTOCOLS = {
     "icmp": 1,
@@ -126,8 +128,7 @@ def quote(text: str) -> str:
     """Text as ``iptables-save`` prints a comment: bare if only letters, digits, ``_``, ``-``; else quoted."""
     if PLAIN.fullmatch(text):
         return text
-    escaped = re.sub(r"([\"\\'])", r"\\\1", text)
-    return f'"{escaped}"'
+    return f'"{ESCAPED.sub(ESCAPE, text)}"'
 
 
 def _number(text: str) -> int:
