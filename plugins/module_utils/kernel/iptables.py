@@ -236,7 +236,7 @@ def _table_input(table: str, operations: list[Operation]) -> str:
                 head = f"-I {change.chain} {change.position}" if change.position else f"-A {change.chain}"
                 inserted_jumps.append(f"{head} {change.insert}")
     lines = [f"*{table}", *declared, *rules, *deleted_jumps, *inserted_jumps, *stale_jumps, *deleted_chains, "COMMIT"]
-    return "".join(f"{line}\n" for line in lines)
+    return "\n".join([*lines, ""])
 
 
 def _added(operation: Operation) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Dict, NamedTuple
 
-COUNTERS = re.compile(r"^\[\d+:\d+\] ")
+COUNTERS = re.compile(r"^\[\d+:\d+\] ", re.MULTILINE)
 COUNTED_RULE = re.compile(r"^\[(\d+):\d+\] -A (\S+)", re.MULTILINE)
 
 
@@ -37,22 +37,24 @@ def parse(text: str) -> Tables:
     Raises ValueError for a line that iptables-save does not print. Only a line feed ends a line: comments may hold what
     Python's splitlines() takes for one.
     """
+    if "\n[" in text:
+        text = COUNTERS.sub("", text)
     policies: dict[str, dict[str, str | None]] = {}
     rules: dict[str, dict[str, list[str]]] = {}
+    found: dict[str, list[str]] = {}
     table = ""
     for line in text.split("\n"):
-        if line.startswith("["):
-            line = COUNTERS.sub("", line)
         if line.startswith("-A "):
             chain, _space, rule = line[3:].partition(" ")
-            rules[table][chain].append(rule)
+            found[chain].append(rule)
         elif line.startswith(":"):
             chain, policy = line[1:].split()[:2]
             policies[table][chain] = None if policy == "-" else policy
-            rules[table][chain] = []
+            found[chain] = []
         elif line.startswith("*"):
             table = line[1:]
-            policies[table], rules[table] = {}, {}
+            policies[table] = {}
+            found = rules[table] = {}
         elif line and not line.startswith("#") and line != "COMMIT":
             raise ValueError(f"not a line of iptables-save: {line!r}")
     return {
@@ -81,12 +83,12 @@ def render(tables: Tables) -> str:
     """Tables -> ``iptables-save`` text without counters; built-in chains first, then by name."""
     lines: list[str] = []
     for table, chains in sorted(tables.items()):
-        ordered = sorted(chains.items(), key=lambda item: (item[1].policy is None, item[0]))
+        ordered = sorted(sorted(chains.items()), key=lambda item: item[1].policy is None)
         lines.append(f"*{table}")
         lines += [f":{name} {chain.policy or '-'}" for name, chain in ordered]
         lines += [f"-A {name} {rule}".rstrip() for name, chain in ordered for rule in chain.rules]
         lines.append("COMMIT")
-    return "".join(f"{line}\n" for line in lines)
+    return "\n".join([*lines, ""])
 
 
 def with_changes(text: str, before: Tables, after: Tables) -> str:
@@ -107,7 +109,7 @@ def _put_chain(lines: list[str], start: int, name: str, chain: Chain | None) -> 
     while start < end and lines[start].startswith(":") and not lines[start].endswith(" -"):
         built_in.append(_chain_of(lines[start]))
         start += 1
-    # The rules are behind all declarations: a colon comes after a hyphen.
+    # The declarations of all chains stand before the first rule.
     rules = _first(lines, start, end, lambda line: not line.startswith(":"))
     own = rules
     while own < end and _chain_of(lines[own]) in built_in:
