@@ -21,6 +21,7 @@ from typing import NamedTuple
 from ..plan.iptables import ChainContent, JumpChange
 from ..plan.operation import REMOVE, Operation
 from ..state.iptables import Tables, parse, parse_counters
+from . import legacy_tables
 from .command import CommandError, KernelError, Runner
 from .iptables_stages import is_large, stages
 from .nftables import NftablesSocket
@@ -29,8 +30,6 @@ AUTO = "auto"
 NFT = "nft"
 LEGACY = "legacy"
 PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
-# Tables that the legacy back end has in use, by family, under /proc/net.
-LEGACY_TABLES = {"ipv4": "ip_tables_names", "ipv6": "ip6_tables_names"}
 NFT_FAMILIES = {"ipv4": "ip", "ipv6": "ip6"}
 NFT_TABLES = ("filter", "nat", "mangle", "raw", "security")
 TABLES = ("filter", "nat")
@@ -105,7 +104,7 @@ def detect(
     elsewhere: list[str] = []
     for family, tool in tools.items():
         other = LEGACY if tool.kind == NFT else NFT
-        in_use = _legacy_tables(family, proc_net) if other == LEGACY else _nft_tables(family, nftables)
+        in_use = legacy_tables.in_use(family, proc_net) if other == LEGACY else _nft_tables(family, nftables)
         elsewhere += _held(runner, family, other) if in_use else []
     if elsewhere and choice == AUTO:
         kinds = " and ".join(sorted({f"{tool.program} is {tool.kind}" for tool in tools.values()}))
@@ -308,14 +307,6 @@ def _held(runner: Runner, family: str, kind: str) -> list[str]:
         for name, chain in chains.items()
         if chain.rules or chain.policy is None
     ]
-
-
-def _legacy_tables(family: str, proc_net: str) -> list[str]:
-    try:
-        with open(f"{proc_net}/{LEGACY_TABLES[family]}", encoding="ascii") as names:
-            return names.read().split()
-    except OSError:
-        return []
 
 
 def _nft_tables(family: str, nftables: NftablesSocket | None) -> list[str]:

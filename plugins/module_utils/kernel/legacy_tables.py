@@ -1,0 +1,145 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Tables of the legacy back end: which are in use, and whether they are the same as at another time.
+
+The kernel gives a table as it holds it: one entry (``struct ipt_entry``, ``struct ip6t_entry``) for each rule, policy
+and name of a chain, with its counters. Since 4.11 it clears what is only its own in matches and targets.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import os
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_GET_INFO, _GET_ENTRIES = 64, 65
+# Both requests begin with the name of the table.
+_NAME_LENGTH = 32
+# The rest of struct ipt_getinfo: hooks, their first entries, their policies, number of entries, bytes of all entries
+_INFO = struct.Struct("=I5I5III")
+# The rest of struct ipt_get_entries: bytes of the entries, which follow
+_ENTRIES = struct.Struct("=I4x")
+# How often to ask for a table that others write meanwhile.
+_ATTEMPTS = 5
+
+
+class _Family(NamedTuple):
+    """The file with the tables in use; how to ask for them; bytes from an entry's start to fields of it."""
+
+    in_use: str
+    address_family: int
+    level: int
+    next_offset: int
+    counters: int
+
+
+_FAMILIES = {
+    "ipv4": _Family("ip_tables_names", socket.AF_INET, socket.IPPROTO_IP, 90, 96),
+    "ipv6": _Family("ip6_tables_names", socket.AF_INET6, socket.IPPROTO_IPV6, 142, 152),
+}
+
+
+def in_use(family: str, proc_net: str = "/proc/thread-self/net") -> list[str]:
+    """Names of the tables that the network namespace has in use; none where the kernel has no legacy back end."""
+    try:
+        with open(f"{proc_net}/{_FAMILIES[family].in_use}", encoding="ascii") as names:
+            return names.read().split()
+    except OSError:
+        return []
+
+
+def digest(family: str, tables: Iterable[str]) -> str | None:
+    """A text that differs where any rule, chain or policy of the tables does; counters make no difference.
+
+    Tables that are not in use are left out: to ask the kernel for one puts it to use. None where no table is in use, or
+    the kernel does not answer, or not in the form that is known here.
+    """
+    asked = _FAMILIES[family]
+    names = sorted(set(tables).intersection(in_use(family)))
+    # A program of 32 bits gets entries of another form.
+    if not names or sys.maxsize < 2**32:
+        return None
+    found = hashlib.sha256()
+    try:
+        with socket.socket(asked.address_family, socket.SOCK_RAW, socket.IPPROTO_RAW) as connection:
+            for table in names:
+                info, content = _read(connection, asked, table)
+                found.update(info)
+                found.update(content)
+    except (OSError, ValueError, IndexError):
+        return None
+    return found.hexdigest()
+
+
+def _read(connection: socket.socket, family: _Family, table: str) -> tuple[bytearray, bytearray]:
+    """-> (numbers of struct ipt_getinfo, struct ipt_get_entries with all counters zero).
+
+    Raises OSError, and ValueError or IndexError for entries that do not fill their bytes.
+    """
+    name = table.encode().ljust(_NAME_LENGTH, b"\0")
+    for _attempt in range(_ATTEMPTS):
+        info = bytearray(name + bytes(_INFO.size))
+        _get(connection, family.level, _GET_INFO, info)
+        *_hooks, count, size = _INFO.unpack_from(info, _NAME_LENGTH)
+        head = name + _ENTRIES.pack(size)
+        content = bytearray(len(head) + size)
+        content[: len(head)] = head
+        try:
+            _get(connection, family.level, _GET_ENTRIES, content)
+        except OSError as error:
+            # The size has changed in between.
+            if error.errno != errno.EAGAIN:
+                raise
+            continue
+        if _clear_counters(memoryview(content)[len(head) :], family) != count:
+            raise ValueError(f"the kernel's table {table} does not have {count} entries")
+        return info[_NAME_LENGTH:], content
+    raise BlockingIOError(errno.EAGAIN, f"the table {table} changes all the time")
+
+
+def _clear_counters(entries: memoryview, family: _Family) -> int:
+    """Sets the counters of all entries to zero. -> number of entries.
+
+    Raises ValueError or IndexError where the entries do not fill the bytes.
+    """
+    if len(entries) % 8:
+        raise ValueError("entries that are not aligned")
+    # There are 100,000 entries in a large cluster.
+    halves, words = entries.cast("H"), entries.cast("Q")
+    packets, next_offset = family.counters // 8, family.next_offset // 2
+    start = count = 0
+    while start < len(words):
+        words[start + packets] = words[start + packets + 1] = 0
+        length = halves[4 * start + next_offset] // 8
+        if not length:
+            raise ValueError("an entry without length")
+        start += length
+        count += 1
+    if start != len(words):
+        raise ValueError("the last entry does not end with the table")
+    return count
+
+
+def _get(connection: socket.socket, level: int, option: int, buffer: bytearray) -> None:
+    """getsockopt(2), of which the kernel reads the buffer, too, and fills it. Raises OSError.
+
+    Python's own takes at most 1,024 bytes.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    length = ctypes.c_uint32(len(buffer))
+    memory = (ctypes.c_char * len(buffer)).from_buffer(buffer)
+    if library.getsockopt(connection.fileno(), level, option, memory, ctypes.byref(length)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
