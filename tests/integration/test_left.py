@@ -25,7 +25,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue.known import L
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.snapshots import Snapshots
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.subsystems import Flows
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import command
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import command, legacy_tables
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.namespace import identity
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.nftables import NftablesSocket
@@ -90,12 +90,13 @@ class Runs:
         self.mode = mode
         self.folder = folder
         self.configuration = {"mode": mode, "conntrack_max_per_core": 0, "conntrack_min": 0, **configuration}
-        self._backend = backend
+        self.backend = backend
+        self.iptables = f"iptables-{backend}"
         self.path = folder / "left"
         self.maps = folder / "maps"
 
     def access(self) -> NodeAccess:
-        access = NodeAccess(backend=self._backend, state_folder=str(self.folder))
+        access = NodeAccess(backend=self.backend, state_folder=str(self.folder))
         access.nftables = NftablesSocket(str(self.maps))
         access.left_file = LeftFile(str(self.path))
         return access
@@ -121,23 +122,29 @@ class Runs:
     def edit_a_rule(self, service: str = "s1") -> None:
         """As somebody else would, one of a service."""
         if self.mode == "iptables":
-            rules = tool("iptables-nft", "-t", "nat", "-S").split("\n")
+            rules = tool(self.iptables, "-t", "nat", "-S").split("\n")
             name = next(
                 rule.split()[1] for rule in rules if rule.startswith("-A KUBE-SVC-") and f"ns/{service} " in rule
             )
-            tool("iptables-nft", "-t", "nat", "-R", name, "1", "-j", "RETURN")
+            tool(self.iptables, "-t", "nat", "-R", name, "1", "-j", "RETURN")
             return
         chains = tool("nft", "list", "chains", "ip").split("\n")
         name = next(line.split()[1] for line in chains if f"ns/{service}/" in line and "chain service-" in line)
         tool("nft", "-f", "-", stdin=f"flush chain ip kube-proxy {name}\nadd rule ip kube-proxy {name} drop\n")
 
     def ruleset(self) -> str:
-        return tool("nft", "-s", "list", "ruleset")
+        """What the kernel holds, whatever the order in which it was made."""
+        if self.backend == "legacy":
+            text = "".join(tool(f"{program}-legacy-save") for program in ("iptables", "ip6tables"))
+        else:
+            text = tool("nft", "-s", "list", "ruleset")
+        return "\n".join(sorted(line for line in text.split("\n") if not line.startswith("#")))
 
 
-@pytest.fixture(params=["iptables", "nftables"])
+@pytest.fixture(params=[("iptables", "nft"), ("iptables", "legacy"), ("nftables", "nft")], ids="-".join)
 def runs(request: pytest.FixtureRequest, tmp_path: Path) -> Runs:
-    return Runs(request.param, tmp_path)
+    mode, backend = request.param
+    return Runs(mode, tmp_path, backend)
 
 
 def reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +169,9 @@ def test_one_endpoint_changes_its_objects_and_files_and_nothing_else(
 ) -> None:
     runs(services(6))
     with monkeypatch.context() as patched:
-        reads_nothing(patched)
+        # Of the legacy back end nobody knows what a write makes of the tables.
+        if runs.backend != "legacy":
+            reads_nothing(patched)
         checked = runs(less(services(6)), check=True)
         changed = runs(less(services(6)))
         again = runs(less(services(6)))
@@ -173,7 +182,7 @@ def test_one_endpoint_changes_its_objects_and_files_and_nothing_else(
     runs.forget()
     assert runs(less(services(6))).result["changed"] is False, "a run that looks at all finds the same"
     assert (runs.ruleset(), runs.rule_set()) == (kernel, compiled)
-    other = Runs(runs.mode, tmp_path / "other")
+    other = Runs(runs.mode, tmp_path / "other", runs.backend)
     other.folder.mkdir()
     other_namespace()
     other(less(services(6)))
@@ -208,7 +217,7 @@ def test_few_changes_of_any_cluster_leave_what_a_fresh_node_has(runs: Runs, seed
 
 def test_foreign_rules_stay_while_services_change(runs: Runs) -> None:
     runs(services(3))
-    chain = ["iptables-nft", "-t", "nat"]
+    chain = [runs.iptables, "-t", "nat"]
     for command_line in ("-N FOREIGN", "-A FOREIGN -j RETURN", "-A PREROUTING -j FOREIGN", "-A POSTROUTING -j RETURN"):
         tool(*chain, *command_line.split())
     before = tool(*chain, "-S", "FOREIGN"), tool(*chain, "-S", "POSTROUTING")
@@ -218,15 +227,16 @@ def test_foreign_rules_stay_while_services_change(runs: Runs) -> None:
         assert "-A PREROUTING -j FOREIGN" in tool(*chain, "-S", "PREROUTING")
 
 
-def test_a_chain_that_a_foreign_rule_leads_to_is_emptied_and_stays(tmp_path: Path) -> None:
-    runs = Runs("iptables", tmp_path)
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+def test_a_chain_that_a_foreign_rule_leads_to_is_emptied_and_stays(backend: str, tmp_path: Path) -> None:
+    runs = Runs("iptables", tmp_path, backend)
     runs(services(3))
-    listed = tool("iptables-nft", "-t", "nat", "-S").split("\n")
+    listed = tool(runs.iptables, "-t", "nat", "-S").split("\n")
     name = next(line.split()[1] for line in listed if line.startswith("-N KUBE-SEP-") and endpoint_of(listed, line))
-    tool("iptables-nft", "-t", "nat", "-A", "OUTPUT", "-d", "192.0.2.7", "-j", name)
+    tool(runs.iptables, "-t", "nat", "-A", "OUTPUT", "-d", "192.0.2.7", "-j", name)
     runs(services(3))
     runs(less(services(3)))
-    assert tool("iptables-nft", "-t", "nat", "-S", name) == f"-N {name}\n"
+    assert tool(runs.iptables, "-t", "nat", "-S", name) == f"-N {name}\n"
     assert runs(less(services(3))).found == []
 
 
@@ -325,25 +335,33 @@ def test_a_run_that_shows_differences_looks_at_all(runs: Runs) -> None:
 
 def test_a_snapshot_of_a_part_holds_all(runs: Runs) -> None:
     runs(services(4))
-    before = sorted(runs.ruleset().split("\n"))
+    before = runs.ruleset()
     runs(less(services(4)))
-    assert sorted(runs.ruleset().split("\n")) != before
+    assert runs.ruleset() != before
     runs.call(False, state="restored", configuration=runs.configuration)
-    assert sorted(runs.ruleset().split("\n")) == before
+    assert runs.ruleset() == before
     assert runs(services(4)).found == []
+
+
+def state_of(key: str) -> str | None:
+    """The digest of what a run of the legacy back end looks at."""
+    return legacy_tables.digest(key.split()[1], ("filter", "nat", "mangle"))
 
 
 def test_what_was_left_in_another_namespace_does_not_count(runs: Runs, tmp_path: Path) -> None:
     runs(services(2))
     other_namespace()
-    other = Runs(runs.mode, tmp_path / "other")
+    other = Runs(runs.mode, tmp_path / "other", runs.backend)
     other.folder.mkdir()
     other(services(2))
     runs.edit_a_rule()
     content = json.loads(runs.path.read_text())
     states = content["content"]["states"]
     assert states
-    content["content"]["states"] = dict.fromkeys(states, NftablesSocket().generation())
+    now = NftablesSocket().generation()
+    content["content"]["states"] = {
+        key: state_of(key) if isinstance(state, str) else now for key, state in states.items()
+    }
     runs.path.write_text(json.dumps(content))
     assert runs(services(2), check=True).found == ["change chain"]
     content["namespace"] = identity()
@@ -384,7 +402,7 @@ def test_content_of_another_form_hides_nothing(runs: Runs, name: str, value: obj
     assert runs(services(2)).found == []
 
 
-def test_legacy_tables_of_one_family_are_read_every_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_each_family_its_own_back_end_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node may have iptables with one back end and ip6tables with the other."""
     programs = tmp_path / "bin"
     programs.mkdir()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from ..kernel import ipset as kernel_ipset
 from ..kernel import iptables as kernel_iptables
 from ..kernel import ipvs as kernel_ipvs
+from ..kernel import legacy_tables
 from ..kernel import links as kernel_links
 from ..kernel import nftables as kernel_nftables
 from ..kernel import sysctl as kernel_sysctl
@@ -30,10 +31,10 @@ from ..rules.names import is_own_table
 from ..state.iptables import Chain
 from ..state.iptables_rule import target
 from ..state.rule_set import RuleSet
-from .known import NOTHING, Known
+from .known import NOTHING, Known, LookAgainError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from ..kernel.command import Runner
     from ..kernel.ipset_dump import SetsSocket
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from ..state.ipvs import VirtualServers as LiveServers
     from ..state.nftables import Tables as LiveTables
     from ..state.node import Link
-    from .known import TablesStates
+    from .known import TablesState, TablesStates
     from .sysctl_originals import SysctlOriginals
 
     LazyIPVS = Callable[[], kernel_ipvs.IPVS]
@@ -184,42 +185,48 @@ class Chains:
         self._backend = backend
         self.family = family
         self._ownership = ownership
-        # Of the legacy back end, which one of the families may have, nobody tells when others wrote.
+        # One of the families may have the legacy back end.
         tool = backend.tools.get(family)
         self._nftables = nftables if tool and tool.kind == kernel_iptables.NFT else None
         self._known = known
         self.live_tables: Tables = {}
         # Under what live_tables are known: a table that iptables could not show counts only where it may be left out.
         self._key = ""
-        # The count of others' transactions of which live_tables speaks, where it is known.
-        self._at: int | None = None
+        # The state in which live_tables were seen, where it is known: the count of others' transactions, or a digest.
+        self._at: TablesState | None = None
 
     def read(self, desired: RuleSet) -> None:
-        before = self._generation()
+        tables, if_readable = self._to_read(desired)
+        before = self._state(tables.union(if_readable))
         if before is not None and before == self._at:
             return
-        tables, if_readable = self._to_read(desired)
         self._key = f"chains {self.family} of {', '.join(sorted(tables))}"
         known = self._known.tables(self._key, before, desired.tables[self.family])
         if known is not None:
             self.live_tables, self._at = known.tables[self.family], before
             return
         self.live_tables = kernel_iptables.read(self._runner, self._backend, self.family, tables, if_readable)
-        self._at = before if before == self._generation() else None
+        self._at = before if before == self._state(tables.union(if_readable)) else None
 
     def _to_read(self, desired: RuleSet) -> tuple[frozenset[str], Collection[str]]:
         """Names of tables, and of those that may be such as iptables cannot show."""
         return frozenset(kernel_iptables.TABLES).union(desired.tables[self.family]), OTHER_TABLES
 
-    def _generation(self) -> int | None:
-        return self._nftables.generation() if self._nftables else None
+    def _state(self, tables: Iterable[str]) -> TablesState | None:
+        return self._nftables.generation() if self._nftables else legacy_tables.digest(self.family, tables)
 
     def states(self) -> TablesStates:
         """In what state the tables were last seen, or left by this run; empty where nobody knows."""
-        return {} if self._at is None or self._nftables is None else {self._key: self._at + self._nftables.own}
+        if self._at is None:
+            return {}
+        return {self._key: self._at + self._nftables.own if self._nftables and isinstance(self._at, int) else self._at}
 
     def plan(self, desired: RuleSet) -> list[Operation]:
-        return plan_iptables.plan(self.live_tables, desired.tables[self.family], self._ownership, self.family)
+        operations = plan_iptables.plan(self.live_tables, desired.tables[self.family], self._ownership, self.family)
+        if operations and self._known.part and not self._nftables:
+            # What legacy tables are after a write only a look at all of them tells.
+            raise LookAgainError
+        return operations
 
     def verify(self, operations: list[Operation]) -> None:
         kernel_iptables.verify(self._runner, self._backend, self.family, operations)
