@@ -276,8 +276,12 @@ def test_a_rule_that_others_edit_during_a_run_is_set_right_in_it(runs: Runs, mon
         runs.edit_a_rule()
 
     monkeypatch.setattr(Snapshots, "take", edited)
-    changed = runs(less(services(6))).found
-    assert changed.count("change chain") == 2
+    if runs.backend == "legacy":
+        with pytest.raises(KernelError, match="did not last"):
+            runs(less(services(6)))
+        assert runs(less(services(6))).found == ["change chain"]
+    else:
+        assert runs(less(services(6))).found.count("change chain") == 2
     runs.forget()
     assert runs(less(services(6))).found == []
 

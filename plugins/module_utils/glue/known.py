@@ -113,10 +113,14 @@ class Left(NamedTuple):
     states: TablesStates
     rest: dict[str, Tables]
 
-    def knows(self, tables: str, generation: int | None) -> bool:
-        """Whether tables of this kind may be what they were; what has a digest is looked at later."""
-        counted = [state for state in self.states.values() if isinstance(state, int)]
-        return any(key.startswith(tables) for key in self.states) and all(count == generation for count in counted)
+    def knows(self, kind: str, generation: int | None) -> bool:
+        """Whether tables of this kind may be what they were; of those with a digest only that itself tells."""
+        counts = [state for state in self.states.values() if isinstance(state, int)]
+        return any(key.startswith(kind) for key in self.states) and all(count == generation for count in counts)
+
+    def counts(self, kind: str) -> bool:
+        """Whether the kernel counts what is written into all tables of this kind."""
+        return all(isinstance(state, int) for key, state in self.states.items() if key.startswith(kind))
 
     def whole(self, text: Callable[[], str]) -> Known:
         """All tables that are known; ``text`` is that of the rule set."""
@@ -186,5 +190,5 @@ def program() -> str:
         specification = sys.modules[name].__spec__ if name.startswith(rooms) else None
         loader: Any = specification.loader if specification else None
         if specification and specification.origin and loader:
-            found.update(loader.get_data(specification.origin))
+            found.update(name.encode() + loader.get_data(specification.origin))
     return found.hexdigest()

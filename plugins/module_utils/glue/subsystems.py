@@ -31,7 +31,7 @@ from ..rules.names import is_own_table
 from ..state.iptables import Chain
 from ..state.iptables_rule import target
 from ..state.rule_set import RuleSet
-from .known import NOTHING, Known, LookAgainError
+from .known import NOTHING, Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -222,11 +222,7 @@ class Chains:
         return {self._key: self._at + self._nftables.own if self._nftables and isinstance(self._at, int) else self._at}
 
     def plan(self, desired: RuleSet) -> list[Operation]:
-        operations = plan_iptables.plan(self.live_tables, desired.tables[self.family], self._ownership, self.family)
-        if operations and self._known.part and not self._nftables:
-            # What legacy tables are after a write only a look at all of them tells.
-            raise LookAgainError
-        return operations
+        return plan_iptables.plan(self.live_tables, desired.tables[self.family], self._ownership, self.family)
 
     def verify(self, operations: list[Operation]) -> None:
         kernel_iptables.verify(self._runner, self._backend, self.family, operations)

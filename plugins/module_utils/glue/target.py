@@ -73,16 +73,9 @@ def part(
 
     ``generation`` is that of the tables now. Raises InputError, KernelError.
     """
-    tables = difference.TABLES.get(inputs.configuration.mode)
-    if tables is None or left is None or services.before is None or not left.knows(tables, generation):
+    if left is None or not _holds(left, services, inputs, path, generation):
         return None
-    if [left.inputs, left.services, left.rule_set] != [
-        inputs.digest(),
-        digest(services.before),
-        files.fingerprint(path),
-    ]:
-        return None
-    changed = changed_part(services.before, services.text)
+    changed = changed_part(services.before or "", services.text)
     if changed is None:
         return None
     was, are = canonical.load(changed.before), canonical.load(changed.after)
@@ -90,11 +83,11 @@ def part(
     left_out = {family: count - counts[family] for family, count in left.endpoints.items()}
     was, are = was._replace(left_out=left_out), are._replace(left_out=left_out)
     found = difference.render_difference(was, are, *inputs)
-    if found is None or _leads_to_what_goes(left.rest, *found):
+    if found is None or not _suffices(left, *found):
         return None
     before, desired = found
-    texts: dict[str, str | None] = {services.path: services.text}
     text = functools.lru_cache(maxsize=None)(lambda: files.read_text(path) or "")
+    texts: dict[str, str | None] = {services.path: services.text}
     if changed.before != changed.after or _small(desired) != left.small:
         texts[path] = state.with_changes(text(), before, desired)
 
@@ -104,6 +97,23 @@ def part(
         return state.with_changes(text(), nothing, small)
 
     return Target(desired, Known(left.states, lambda: before, part=True), texts, live_text, are.endpoint_counts())
+
+
+def _holds(left: Left, services: NodeServiceData, inputs: Inputs, path: str, generation: int | None) -> bool:
+    """Whether what was left may be what there is, and what it was made from is the same but for service data."""
+    kind = difference.TABLES.get(inputs.configuration.mode)
+    if kind is None or services.before is None or not left.knows(kind, generation):
+        return False
+    here = [inputs.digest(), digest(services.before), files.fingerprint(path)]
+    return here == [left.inputs, left.services, left.rule_set]
+
+
+def _suffices(left: Left, before: RuleSet, desired: RuleSet) -> bool:
+    """Whether these changes can be made without a look at all tables."""
+    # What becomes of tables without a count only a look at all of them tells.
+    return (before.tables == desired.tables or left.counts("chains")) and not _leads_to_what_goes(
+        left.rest, before, desired
+    )
 
 
 def _leads_to_what_goes(rest: Mapping[str, Tables], before: RuleSet, desired: RuleSet) -> bool:

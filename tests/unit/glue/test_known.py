@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""By what a run knows that what the last one left still holds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.known import (
+    Inputs,
+    Known,
+    Left,
+    LeftFile,
+    LookAgainError,
+    merged,
+    rest_of,
+)
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import Node, ProxyConfiguration
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import LocalAddress
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
+
+from tests.clusters import FACTS
+
+ROOT = Path(__file__).resolve().parents[3]
+PACKAGE = "ansible_collections/kubenode/proxy/plugins/module_utils"
+NAME = PACKAGE.replace("/", ".")
+SAY_PROGRAM = f"from {NAME}.glue import known, rule_set_module; print(known.program())"
+INPUTS = Inputs(Node("node-a", ("192.0.2.1",)), ProxyConfiguration(mode="nftables"), FACTS)
+
+
+def program(path: Path) -> str:
+    """What the collection at this place on the path says of itself."""
+    environment = {**os.environ, "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", SAY_PROGRAM]
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def archive(path: Path, changed: str = "") -> Path:
+    """The collection as Ansible sends it, with a comment more in one file."""
+    folder = ROOT / "plugins" / "module_utils"
+    with zipfile.ZipFile(path, "w") as target:
+        parts = PACKAGE.split("/")
+        for depth in range(1, len(parts) + 1):
+            target.writestr("/".join([*parts[:depth], "__init__.py"]), "")
+        for file in sorted(folder.rglob("*.py")):
+            name = file.relative_to(folder).as_posix()
+            target.writestr(f"{PACKAGE}/{name}", file.read_text() + ("# more\n" if name == changed else ""))
+    return path
+
+
+def test_the_same_source_is_the_same_program_wherever_it_lies(tmp_path: Path) -> None:
+    here = program(ROOT / ".cache" / "collections")
+    assert len(here.strip()) == 64
+    assert program(archive(tmp_path / "one.zip")) == here
+
+
+@pytest.mark.parametrize(
+    ("name", "differs"),
+    [
+        ("rules/nftables.py", True),
+        ("model/selection.py", True),
+        ("state/iptables.py", True),
+        ("plan/iptables.py", True),
+        ("kernel/lock.py", False),
+    ],
+)
+def test_what_rule_sets_are_made_with_makes_another_program(name: str, differs: bool, tmp_path: Path) -> None:
+    other = program(archive(tmp_path / "other.zip", changed=name))
+    assert (other != program(archive(tmp_path / "one.zip"))) == differs
+
+
+def test_inputs_are_the_same_as_long_as_the_rules_are() -> None:
+    pods = LocalAddress("cali1", "fe80::ecee:eeff:feee:eeee", 64), LocalAddress("veth2", "10.244.1.1", 32)
+    with_pods = INPUTS._replace(facts=FACTS._replace(addresses=(*FACTS.addresses, *pods)))
+    assert with_pods.digest() == INPUTS.digest()
+    on_all_networks = INPUTS.configuration._replace(node_port_addresses=("10.244.0.0/16",))
+    assert INPUTS._replace(configuration=on_all_networks).digest() != INPUTS.digest()
+    assert with_pods._replace(configuration=on_all_networks).digest() != (
+        INPUTS._replace(configuration=on_all_networks).digest()
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        INPUTS._replace(node=INPUTS.node._replace(zone="zone-a")),
+        INPUTS._replace(node=INPUTS.node._replace(name="node-b")),
+        INPUTS._replace(configuration=INPUTS.configuration._replace(masquerade_all=True)),
+        INPUTS._replace(facts=FACTS._replace(accounting=True)),
+        INPUTS._replace(facts=FACTS._replace(kernel=(5, 10))),
+    ],
+)
+def test_other_inputs_have_another_digest(changed: Inputs) -> None:
+    assert changed.digest() != INPUTS.digest()
+
+
+def test_tables_are_known_in_their_state_only() -> None:
+    left = RuleSet.empty()
+    known = Known({"nftables": 7, "chains ipv4 of nat": "digest"}, lambda: left)
+    assert known.tables("nftables", 7, {}) is left
+    assert known.tables("chains ipv4 of nat", "digest", {}) is left
+    for key, state in (("nftables", 8), ("nftables", None), ("chains ipv6 of nat", 7), ("nftables", "7")):
+        assert known.tables(key, state, {"ip kube-proxy": {}}) is None
+
+
+def test_a_part_is_not_read_instead() -> None:
+    part = Known({"nftables": 7}, RuleSet.empty, part=True)
+    assert part.tables("nftables", 7, {"ip kube-proxy": {}}) == RuleSet.empty()
+    with pytest.raises(LookAgainError):
+        part.tables("nftables", 8, {"ip kube-proxy": {}})
+    assert part.tables("chains ipv4 of nat", 8, {}) is None, "of these nothing is desired: they can be read"
+
+
+def test_desired_chains_and_the_rest_make_the_live_tables() -> None:
+    desired = {"nat": {"OURS": Chain(None, ("-j RETURN",)), "OTHERWISE": Chain(None, ("-p 6 -j DROP",))}}
+    live = {
+        "nat": {**desired["nat"], "OTHERWISE": Chain(None, ("-p tcp -j DROP",)), "OUTPUT": Chain("ACCEPT", ("-j X",))},
+        "mangle": {"X": Chain(None, ())},
+    }
+    rest = rest_of(live, desired)
+    assert set(rest["nat"]) == {"OTHERWISE", "OUTPUT"}
+    assert merged(desired, rest) == live
+
+
+def test_what_is_left_is_read_as_it_was_written(tmp_path: Path) -> None:
+    left = Left(
+        inputs="inputs",
+        services="services",
+        rule_set=["path", "1"],
+        small="small",
+        endpoints={"ipv4": 3, "ipv6": 0},
+        states={"nftables": 7, "chains ipv4": "x"},
+        rest={"ipv4": {"nat": {"OUTPUT": Chain("ACCEPT", ("-j X",))}}},
+    )
+    path = tmp_path / "left"
+    LeftFile(str(path)).save(left)
+    again = LeftFile(str(path))
+    assert again.load() == left
+    before = path.stat().st_ino
+    again.save(left)
+    assert path.stat().st_ino == before, "what the file says already is not written"
+    again.forget()
+    assert LeftFile(str(path)).load() is None
