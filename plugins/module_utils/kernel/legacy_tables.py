@@ -31,6 +31,9 @@ _NAME_LENGTH = 32
 _INFO = struct.Struct("=I5I5III")
 # The rest of struct ipt_get_entries: bytes of the entries, which follow
 _ENTRIES = struct.Struct("=I4x")
+# The match and the target that hold the number of a set, which another set may get, and not its name. Before it in
+# struct xt_entry_match is the upper byte of its size.
+_NAMES_SET = (b"\0set\0", b"\0SET\0")
 # How often to ask for a table that others write meanwhile.
 _ATTEMPTS = 5
 
@@ -63,19 +66,21 @@ def in_use(family: str, proc_net: str = "/proc/thread-self/net") -> list[str]:
 def digest(family: str, tables: Iterable[str]) -> str | None:
     """A text that differs where any rule, chain or policy of the tables does; counters make no difference.
 
-    Tables that are not in use are left out: to ask the kernel for one puts it to use. None where no table is in use, or
-    the kernel does not answer, or not in the form that is known here.
+    Tables that are not in use are left out: to ask the kernel for one puts it to use. None where no table is in use, a
+    rule names a set, or the kernel does not answer, or not in the form that is known here.
     """
     asked = _FAMILIES[family]
     names = sorted(set(tables).intersection(in_use(family)))
     # A program of 32 bits gets entries of another form.
-    if not names or sys.maxsize < 2**32:
+    if not names or sys.maxsize < 2**32 or sys.byteorder != "little":
         return None
     found = hashlib.sha256()
     try:
         with socket.socket(asked.address_family, socket.SOCK_RAW, socket.IPPROTO_RAW) as connection:
             for table in names:
                 info, content = _read(connection, asked, table)
+                if any(extension in content for extension in _NAMES_SET):
+                    return None
                 found.update(info)
                 found.update(content)
     except (OSError, ValueError, IndexError):
