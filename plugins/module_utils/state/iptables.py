@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Dict, NamedTuple
 
-COUNTERS = re.compile(r"^\[\d+:\d+\] ", re.MULTILINE)
+COUNTERS = re.compile(r"^\[\d+:\d+\] ")
 COUNTED_RULE = re.compile(r"^\[(\d+):\d+\] -A (\S+)", re.MULTILINE)
 
 
@@ -37,24 +37,22 @@ def parse(text: str) -> Tables:
     Raises ValueError for a line that iptables-save does not print. Only a line feed ends a line: comments may hold what
     Python's splitlines() takes for one.
     """
-    if "\n[" in text:
-        text = COUNTERS.sub("", text)
     policies: dict[str, dict[str, str | None]] = {}
     rules: dict[str, dict[str, list[str]]] = {}
-    found: dict[str, list[str]] = {}
     table = ""
     for line in text.split("\n"):
+        if line.startswith("["):
+            line = COUNTERS.sub("", line)
         if line.startswith("-A "):
             chain, _space, rule = line[3:].partition(" ")
-            found[chain].append(rule)
+            rules[table][chain].append(rule)
         elif line.startswith(":"):
             chain, policy = line[1:].split()[:2]
             policies[table][chain] = None if policy == "-" else policy
-            found[chain] = []
+            rules[table][chain] = []
         elif line.startswith("*"):
             table = line[1:]
-            policies[table] = {}
-            found = rules[table] = {}
+            policies[table], rules[table] = {}, {}
         elif line and not line.startswith("#") and line != "COMMIT":
             raise ValueError(f"not a line of iptables-save: {line!r}")
     return {
