@@ -121,7 +121,8 @@ class _Table(NamedTuple):
 
     def shared(self) -> list[str]:
         """Chains into which others write too: the built-in ones of either side, and shared ones that are there."""
-        built_in = {name for side in (self.actual, self.desired) for name in side if side[name].policy is not None}
+        sides = (self.actual, self.desired)
+        built_in = {name for side in sides for name, chain in side.items() if chain.policy is not None}
         shared = {
             name for name in self.actual if name in self.desired and self.ownership.shared_chains(self.name, name)
         }
