@@ -31,6 +31,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.plan.node import pl
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.ipvs import (
     RealServer,
     RealServerKey,
+    RealServerStatistics,
     Statistics,
     Tunnel,
     VirtualServer,
@@ -350,10 +351,11 @@ def counted(ipvs: IPVS, connections: int) -> tuple[VirtualServers, Statistics]:
     """Reads until the virtual server has so many connections."""
     for _attempt in range(300):
         actual, statistics = ipvs.read()
-        if statistics[TCP, POD].connections == connections:
+        found = statistics.get((TCP, POD), RealServerStatistics(0, 0))
+        if found.connections == connections:
             return actual, statistics
         time.sleep(0.1)
-    raise AssertionError(f"{statistics[TCP, POD]}")
+    raise AssertionError(f"{found}")
 
 
 def test_a_real_server_with_connections_drains(ipvs: IPVS) -> None:

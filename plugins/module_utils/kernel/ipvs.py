@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import socket
 import struct
@@ -30,8 +31,9 @@ from ..state.ipvs import (
     VirtualServerKey,
     VirtualServers,
 )
+from .attribute_reader import AttributeReader
 from .command import KernelError
-from .netlink import GenericNetlink, RefusedError, address_text, attribute, attributes, nested
+from .netlink import NESTED, GenericNetlink, RefusedError, address_text, attribute, attributes, nested
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -59,6 +61,43 @@ _DST_ADDRESS, _DST_PORT, _DST_FORWARDING, _DST_WEIGHT, _DST_UPPER, _DST_LOWER = 
 _DST_ACTIVE, _DST_INACTIVE, _DST_PERSISTENT, _DST_FAMILY = 7, 8, 9, 11
 _DST_TUNNEL_TYPE, _DST_TUNNEL_PORT, _DST_TUNNEL_FLAGS = 13, 14, 15
 _DST_TRAFFIC = (12, 10)
+
+# Flags come with a mask.
+_READ_SERVICE = AttributeReader(
+    _SERVICE,
+    {
+        _SVC_FAMILY: "H",
+        _SVC_PROTOCOL: "H",
+        _SVC_ADDRESS: "16s",
+        _SVC_PORT: "H",
+        _SVC_FWMARK: "I",
+        _SVC_SCHEDULER: "",
+        _SVC_FLAGS: "I4x",
+        _SVC_TIMEOUT: "I",
+        _SVC_NETMASK: "I",
+        _SVC_ENGINE: "",
+    },
+)
+_READ_DESTINATION = AttributeReader(
+    _DESTINATION,
+    {
+        _DST_FAMILY: "H",
+        _DST_ADDRESS: "16s",
+        _DST_PORT: "H",
+        _DST_ACTIVE: "I",
+        _DST_INACTIVE: "I",
+        _DST_PERSISTENT: "I",
+        _DST_FORWARDING: "I",
+        _DST_WEIGHT: "i",
+        _DST_UPPER: "I",
+        _DST_LOWER: "I",
+        _DST_TUNNEL_TYPE: "B",
+        _DST_TUNNEL_PORT: "H",
+        _DST_TUNNEL_FLAGS: "H",
+    },
+)
+# Names a real server: the header around it, then address, port and family.
+_END = struct.Struct("=HH HH16s HHHxx HHHxx")
 
 # The virtual server, or its real server, is not there.
 _GONE = (errno.ESRCH, errno.ENOENT)
@@ -109,9 +148,10 @@ class IPVS:
         self._netlink.close()
 
     def read(self, only: Collection[VirtualServerKey] | None = None) -> tuple[VirtualServers, Statistics]:
-        """Virtual servers, ``only`` some or all, and connection counts of their real servers: a dump, and one for each.
+        """Virtual servers, ``only`` some or all, and connection counts of those real servers that have connections.
 
-        The kernel lists the newest real server first; here they are in the order in which they were added.
+        Takes a dump, and one for each virtual server. The kernel lists the newest real server first; here they are in
+        the order in which they were added.
         """
         servers: VirtualServers = {}
         statistics: Statistics = {}
@@ -121,13 +161,9 @@ class IPVS:
                 continue
             real_servers: dict[RealServerKey, RealServer] = {}
             for destination in reversed(self._destinations(key)):
-                real_key = decode_real_server_key(key, destination)
-                real_servers[real_key] = decode_real_server(destination)
-                statistics[key, real_key] = RealServerStatistics(
-                    _integer(destination[_DST_ACTIVE]),
-                    _integer(destination[_DST_INACTIVE]),
-                    _integer(destination[_DST_PERSISTENT]),
-                )
+                real_key, real_servers[real_key], counts = decode_real_server(key, destination)
+                if any(counts):
+                    statistics[key, real_key] = RealServerStatistics(*counts)
             servers[key] = server._replace(real_servers=real_servers)
             self._schedulers.add(server.scheduler)
         self._has_probe = self._has_probe if only is not None else PROBE in servers
@@ -139,10 +175,10 @@ class IPVS:
         real_servers: dict[tuple[VirtualServerKey, RealServerKey], Traffic] = {}
         for service in self._services():
             key, _server = decode_virtual_server(service)
-            servers[key] = _decode_traffic(service, _SVC_TRAFFIC)
+            servers[key] = _decode_traffic(service, _SERVICE, _SVC_TRAFFIC)
             for destination in reversed(self._destinations(key)):
-                real_key = decode_real_server_key(key, destination)
-                real_servers[key, real_key] = _decode_traffic(destination, _DST_TRAFFIC)
+                real_key = decode_real_server(key, destination)[0]
+                real_servers[key, real_key] = _decode_traffic(destination, _DESTINATION, _DST_TRAFFIC)
         return servers, real_servers
 
     def apply(self, operations: Sequence[Operation]) -> None:
@@ -208,12 +244,11 @@ class IPVS:
         version = _integer(reply[_INFO_VERSION])
         return Info(f"{version >> 16}.{version >> 8 & 0xFF}.{version & 0xFF}", _integer(reply[_INFO_TABLE_SIZE]))
 
-    def _services(self) -> list[dict[int, bytes]]:
-        return [attributes(part[_SERVICE]) for part in self._netlink.dump(_GET_SERVICE)]
+    def _services(self) -> list[bytes]:
+        return self._netlink.dump(_GET_SERVICE)
 
-    def _destinations(self, key: VirtualServerKey) -> list[dict[int, bytes]]:
-        parts = self._netlink.dump(_GET_DESTINATION, encode_virtual_server_key(key))
-        return [attributes(part[_DESTINATION]) for part in parts]
+    def _destinations(self, key: VirtualServerKey) -> list[bytes]:
+        return self._netlink.dump(_GET_DESTINATION, encode_virtual_server_key(key))
 
 
 def available() -> bool:
@@ -221,6 +256,7 @@ def available() -> bool:
     return os.path.exists(PRESENT)
 
 
+@functools.lru_cache(maxsize=64)
 def encode_virtual_server_key(key: VirtualServerKey) -> bytes:
     """The attribute that names a virtual server."""
     return nested(_SERVICE, _identity(key))
@@ -241,67 +277,74 @@ def encode_virtual_server(key: VirtualServerKey, server: VirtualServer) -> bytes
     return nested(_SERVICE, *parts)
 
 
-def decode_virtual_server(service: dict[int, bytes]) -> tuple[VirtualServerKey, VirtualServer]:
-    """Attributes of a service -> key and configuration, without real servers."""
-    number = int.from_bytes(service[_SVC_FAMILY], sys.byteorder)
+def decode_virtual_server(body: bytes) -> tuple[VirtualServerKey, VirtualServer]:
+    """A message that tells of a service -> key and configuration, without real servers."""
+    number, protocol, address, port, fwmark, scheduler, flags, timeout, netmask, engine = _READ_SERVICE.read(body)
     family = "ipv6" if number == socket.AF_INET6 else "ipv4"
-    if _SVC_FWMARK in service:
-        key = VirtualServerKey(family, "", "", 0, _integer(service[_SVC_FWMARK]))
+    if fwmark:
+        key = VirtualServerKey(family, "", "", 0, fwmark)
     else:
-        protocol = int.from_bytes(service[_SVC_PROTOCOL], sys.byteorder)
-        address, port = _decode_end(number, service[_SVC_ADDRESS], service[_SVC_PORT])
-        key = VirtualServerKey(family, _PROTOCOL_NAMES.get(protocol, str(protocol)), address, port)
-    flags = _integer(service[_SVC_FLAGS][:4])
+        name = _PROTOCOL_NAMES.get(protocol, str(protocol))
+        key = VirtualServerKey(family, name, *_decode_end(number, address, port))
     persistent = flags & _PERSISTENT
     return key, VirtualServer(
-        _text(service[_SVC_SCHEDULER]),
+        _text(scheduler),
         tuple(sorted(name for name, bit in _FLAGS.items() if flags & bit)),
-        _integer(service[_SVC_TIMEOUT]) if persistent else 0,
-        _decode_netmask(family, service[_SVC_NETMASK]) if persistent else 0,
+        timeout if persistent else 0,
+        _decode_netmask(family, netmask) if persistent else 0,
         {},
-        _text(service.get(_SVC_ENGINE, b"")),
+        _text(engine or b""),
     )
 
 
 def encode_real_server(key: VirtualServerKey, real_key: RealServerKey, real_server: RealServer | None) -> bytes:
     """The attributes that name a virtual server, and name and configure (None: only name) one of its real servers."""
     family = socket.AF_INET6 if ":" in real_key.address else socket.AF_INET
-    parts = [
-        attribute(_DST_ADDRESS, _encode_address(family, real_key.address)),
-        attribute(_DST_PORT, struct.pack("!H", real_key.port)),
+    configuration = _encode_configuration(real_server) if real_server else b""
+    end = _END.pack(
+        _END.size + len(configuration),
+        _DESTINATION | NESTED,
+        *(20, _DST_ADDRESS, socket.inet_pton(family, real_key.address)),
+        *(6, _DST_PORT, socket.htons(real_key.port)),
         # A tunnel may lead to a real server of the other family.
-        attribute(_DST_FAMILY, struct.pack("=H", family)),
-    ]
-    if real_server:
-        parts += [
-            attribute(_DST_FORWARDING, _u32(_FORWARDING[real_server.forwarding])),
-            attribute(_DST_WEIGHT, _u32(real_server.weight)),
-            attribute(_DST_UPPER, _u32(real_server.upper_threshold)),
-            attribute(_DST_LOWER, _u32(real_server.lower_threshold)),
-        ]
-        # Kernels before 5.2 know ipip only, and what they do not know they pass over.
-        if real_server.tunnel != Tunnel():
-            parts += _encode_tunnel(real_server.tunnel)
-    return encode_virtual_server_key(key) + nested(_DESTINATION, *parts)
-
-
-def decode_real_server_key(key: VirtualServerKey, destination: dict[int, bytes]) -> RealServerKey:
-    """Attributes of a destination of this virtual server -> key."""
-    # Kernels before 3.18 have no family here: the virtual server's.
-    family = _integer(destination[_DST_FAMILY]) if _DST_FAMILY in destination else _ADDRESS_FAMILIES[key.family]
-    return RealServerKey(*_decode_end(family, destination[_DST_ADDRESS], destination[_DST_PORT]))
-
-
-def decode_real_server(destination: dict[int, bytes]) -> RealServer:
-    """Attributes of a destination -> configuration."""
-    forwarding = _FORWARDING_NAMES[_integer(destination[_DST_FORWARDING]) & _FORWARDING_MASK]
-    return RealServer(
-        forwarding,
-        int.from_bytes(destination[_DST_WEIGHT], sys.byteorder, signed=True),
-        _integer(destination[_DST_UPPER]),
-        _integer(destination[_DST_LOWER]),
-        _decode_tunnel(destination) if forwarding == "tunnel" else Tunnel(),
+        *(6, _DST_FAMILY, family),
     )
+    return encode_virtual_server_key(key) + end + configuration
+
+
+@functools.lru_cache(maxsize=64)
+def _encode_configuration(real_server: RealServer) -> bytes:
+    parts = [
+        attribute(_DST_FORWARDING, _u32(_FORWARDING[real_server.forwarding])),
+        attribute(_DST_WEIGHT, _u32(real_server.weight)),
+        attribute(_DST_UPPER, _u32(real_server.upper_threshold)),
+        attribute(_DST_LOWER, _u32(real_server.lower_threshold)),
+    ]
+    # Kernels before 5.2 know ipip only, and what they do not know they pass over.
+    if real_server.tunnel != Tunnel():
+        parts += _encode_tunnel(real_server.tunnel)
+    return b"".join(parts)
+
+
+def decode_real_server(key: VirtualServerKey, body: bytes) -> tuple[RealServerKey, RealServer, tuple[int, int, int]]:
+    """A message that tells of a destination -> key, configuration, and active, inactive, persistent connections."""
+    family, address, port, active, inactive, persistent, *configuration = _READ_DESTINATION.read(body)
+    # Kernels before 3.18 have no family here: the virtual server's.
+    end = _decode_end(family or _ADDRESS_FAMILIES[key.family], address, port)
+    return RealServerKey(*end), _decode_configuration(*configuration), (active, inactive, persistent)
+
+
+@functools.lru_cache(maxsize=64)
+def _decode_configuration(
+    method: int, weight: int, upper: int, lower: int, tunnel: int | None, port: int, checksum: int
+) -> RealServer:
+    """``tunnel``, ``port`` and ``checksum`` are None of a kernel before 5.2."""
+    forwarding = _FORWARDING_NAMES[method & _FORWARDING_MASK]
+    if forwarding != "tunnel" or tunnel is None:
+        return RealServer(forwarding, weight, upper, lower)
+    # Both bits together mean the first.
+    flag = TUNNEL_CHECKSUMS[1 if checksum & 1 else checksum & 2]
+    return RealServer(forwarding, weight, upper, lower, Tunnel(TUNNEL_TYPES[tunnel], socket.ntohs(port), flag))
 
 
 def _encode(operation: Operation) -> tuple[int, bytes]:
@@ -357,9 +400,8 @@ def _encode_address(family: int, address: str) -> bytes:
     return socket.inet_pton(family, address).ljust(16, b"\0")
 
 
-def _decode_end(family: int, address: bytes, port: bytes) -> tuple[str, int]:
-    size = 16 if family == socket.AF_INET6 else 4
-    return address_text(family, address[:size]), int.from_bytes(port, "big")
+def _decode_end(family: int, address: bytes, port: int) -> tuple[str, int]:
+    return address_text(family, address if family == socket.AF_INET6 else address[:4]), socket.ntohs(port)
 
 
 def _encode_netmask(family: str, prefix_length: int) -> bytes:
@@ -369,10 +411,8 @@ def _encode_netmask(family: str, prefix_length: int) -> bytes:
     return struct.pack("!I", 0xFFFFFFFF << (32 - (prefix_length or 32)) & 0xFFFFFFFF)
 
 
-def _decode_netmask(family: str, value: bytes) -> int:
-    if family == "ipv6":
-        return _integer(value) % 128
-    return bin(_integer(value)).count("1") % 32
+def _decode_netmask(family: str, value: int) -> int:
+    return value % 128 if family == "ipv6" else bin(value).count("1") % 32
 
 
 def _encode_tunnel(tunnel: Tunnel) -> list[bytes]:
@@ -383,20 +423,9 @@ def _encode_tunnel(tunnel: Tunnel) -> list[bytes]:
     ]
 
 
-def _decode_tunnel(destination: dict[int, bytes]) -> Tunnel:
-    if _DST_TUNNEL_TYPE not in destination:
-        return Tunnel()
-    flags = int.from_bytes(destination[_DST_TUNNEL_FLAGS], sys.byteorder)
-    return Tunnel(
-        TUNNEL_TYPES[destination[_DST_TUNNEL_TYPE][0]],
-        int.from_bytes(destination[_DST_TUNNEL_PORT], "big"),
-        # Both bits together mean the first.
-        TUNNEL_CHECKSUMS[1 if flags & 1 else flags & 2],
-    )
-
-
-def _decode_traffic(owner: dict[int, bytes], kinds: tuple[int, int]) -> Traffic:
+def _decode_traffic(body: bytes, kind: int, kinds: tuple[int, int]) -> Traffic:
     """The counters of 64 bits, or those of 32 bits that kernels before 4.1 have."""
+    owner = attributes(attributes(body, 4)[kind])
     found = next((owner[kind] for kind in kinds if kind in owner), b"")
     counters = attributes(found)
     return Traffic(*(_integer(counters.get(kind, b"")) for kind in range(1, 11)))

@@ -345,9 +345,9 @@ class GenericNetlink:
         """Sends one command; returns the attributes of each reply. Raises NetlinkError."""
         return [attributes(reply, 4) for reply in self._socket.request(self._kind, self._body(command, payload))]
 
-    def dump(self, command: int, payload: bytes = b"") -> list[dict[int, bytes]]:
-        """The attributes of each message of a dump. Raises NetlinkError."""
-        return [attributes(part, 4) for part in self._socket.dump(self._kind, self._body(command, payload))]
+    def dump(self, command: int, payload: bytes = b"") -> list[bytes]:
+        """The bodies of a dump's messages; attributes begin at byte 4. Raises NetlinkError."""
+        return self._socket.dump(self._kind, self._body(command, payload))
 
     def submit(self, commands: Sequence[tuple[int, bytes]], tolerates: Callable[[int, int], bool] = _nothing) -> None:
         """Sends (command, payload) pairs in batches: see :meth:`NetlinkSocket.submit`."""

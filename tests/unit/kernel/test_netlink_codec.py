@@ -220,6 +220,7 @@ def test_the_first_refusal_ends_a_submission_after_its_batch(monkeypatch: pytest
     assert len(fake.sent) == 128
 
 
+HEADER = b"\1\1\0\0"
 FLAG_NAMES = ("flag-1", "flag-2", "flag-3", "one-packet")
 FLAGS = st.sets(st.sampled_from(FLAG_NAMES)).map(lambda flags: tuple(sorted(flags)))
 
@@ -248,8 +249,7 @@ def real_servers(draw: st.DrawFn) -> tuple[RealServerKey, RealServer]:
 
 @given(virtual_servers())
 def test_a_virtual_server_round_trips(found: tuple[VirtualServerKey, VirtualServer]) -> None:
-    service = attributes(attributes(ipvs.encode_virtual_server(*found))[1])
-    assert ipvs.decode_virtual_server(service) == found
+    assert ipvs.decode_virtual_server(HEADER + ipvs.encode_virtual_server(*found)) == found
 
 
 @given(virtual_servers(), real_servers())
@@ -257,16 +257,31 @@ def test_a_real_server_round_trips(
     owner: tuple[VirtualServerKey, VirtualServer], found: tuple[RealServerKey, RealServer]
 ) -> None:
     parts = attributes(ipvs.encode_real_server(owner[0], *found))
-    assert ipvs.decode_real_server_key(owner[0], attributes(parts[2])) == found[0]
-    assert ipvs.decode_real_server(attributes(parts[2])) == found[1]
+    counts = b"".join(attribute(kind, struct.pack("=I", kind)) for kind in (7, 8, 9))
+    body = HEADER + attribute(2, parts[2] + counts)
+    assert ipvs.decode_real_server(owner[0], body) == (*found, (7, 8, 9))
     assert attributes(ipvs.encode_virtual_server_key(owner[0]))[1] == parts[1]
+
+
+@given(virtual_servers(), real_servers())
+def test_a_real_server_is_named_by_address_port_and_family(
+    owner: tuple[VirtualServerKey, VirtualServer], found: tuple[RealServerKey, RealServer]
+) -> None:
+    key, family = found[0], socket.AF_INET6 if ":" in found[0].address else socket.AF_INET
+    address = socket.inet_pton(family, key.address).ljust(16, b"\0")
+    assert attributes(attributes(ipvs.encode_real_server(owner[0], key, None))[2]) == {
+        1: address,
+        2: struct.pack("!H", key.port),
+        11: struct.pack("=H", family),
+    }
 
 
 def test_flags_of_the_kernel_itself_are_no_configuration() -> None:
     key, server = VirtualServerKey("ipv4", "tcp", "10.96.0.1", 80), VirtualServer("rr", ("flag-1",), 0, 0, {})
     service = attributes(attributes(ipvs.encode_virtual_server(key, server))[1])
-    hashed = struct.pack("=II", struct.unpack("=II", service[7])[0] | 0x2, 0xFFFFFFFF)
-    assert ipvs.decode_virtual_server({**service, 7: hashed})[1] == server
+    service[7] = struct.pack("=II", struct.unpack("=II", service[7])[0] | 0x2, 0xFFFFFFFF)
+    body = HEADER + nested(1, *(attribute(kind, value) for kind, value in service.items()))
+    assert ipvs.decode_virtual_server(body)[1] == server
 
 
 @pytest.mark.parametrize(
