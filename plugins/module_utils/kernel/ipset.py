@@ -113,7 +113,7 @@ def restore(runner: Runner, lines: list[str]) -> None:
     deadline, done = time.monotonic() + RELEASE_SECONDS, 0
     while done < len(lines):
         try:
-            runner.run(["ipset", "-exist", "restore"], "".join(f"{line}\n" for line in lines[done:]))
+            runner.run(["ipset", "-exist", "restore"], "".join(f"{_abridged(line)}\n" for line in lines[done:]))
             return
         except CommandError as error:
             found = LINE_OF_ERROR.search(error.stderr)
@@ -123,6 +123,14 @@ def restore(runner: Runner, lines: list[str]) -> None:
             if IN_USE not in error.stderr or time.monotonic() > deadline:
                 raise KernelError(_explain(runner, found.group(2), lines, done)) from error
         time.sleep(PAUSE)
+
+
+def _abridged(line: str) -> str:
+    """A line without the protocol tcp of its member, which is the default: ipset opens /etc/protocols for each."""
+    if ",tcp:" not in line or not line.startswith(("add ", "del ")):
+        return line
+    verb, name, entry, *options = line.split(" ", 3)
+    return " ".join([verb, name, entry.replace(",tcp:", ",", 1), *options])
 
 
 def restore_lines(operation: Operation, in_use: bool = False) -> list[str]:

@@ -67,6 +67,28 @@ def test_a_restore_goes_on_when_the_kernel_lets_go_of_a_set() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "line, written",
+    [
+        ("add A 10.9.0.1,tcp:80", "add A 10.9.0.1,80"),
+        ("add A 10.9.0.1,tcp:80,10.9.0.2 timeout 9", "add A 10.9.0.1,80,10.9.0.2 timeout 9"),
+        ('add A 10.9.0.1,udp:80 comment "1,tcp:80"', 'add A 10.9.0.1,udp:80 comment "1,tcp:80"'),
+        ('add A 10.9.0.1,tcp:80 comment "1,tcp:80"', 'add A 10.9.0.1,80 comment "1,tcp:80"'),
+        ("del A 10.9.0.1,tcp:80", "del A 10.9.0.1,80"),
+    ],
+)
+def test_the_default_protocol_of_members_is_left_out(line: str, written: str) -> None:
+    script = Script({})
+    ipset.restore(script, [line])
+    assert script.asked == [f"ipset -exist restore: {written}"]
+
+
+def test_a_refused_line_is_quoted_with_its_protocol() -> None:
+    script = Script({"ipset -exist restore": ["ipset v7.17: Error in line 1: Hash is full"]})
+    with pytest.raises(KernelError, match=r"'add A 10\.9\.0\.1,tcp:80'"):
+        ipset.restore(script, ["add A 10.9.0.1,tcp:80"])
+
+
 def test_a_restore_does_not_wait_for_ever_and_names_who_holds_the_set() -> None:
     script = Script(
         {"ipset -exist restore": [IN_USE.format(1)], "iptables-nft-save -c": [RULE.format("A")], "ipset save": [""]}
