@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import namespace
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Runner
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipvs import available
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.links import Links, apply
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.links import LinksSocket, apply
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.node import plan_link
-from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import Link
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import Link, LocalAddress
 from pyroute2 import IPRoute
 
 pytestmark = pytest.mark.skipif(
@@ -51,7 +54,7 @@ def witnessed() -> tuple[str, frozenset[str]]:
 
 def converge(wanted: Link | None) -> int:
     """Processes that it took to write."""
-    live = Links(Runner()).dummy(NAME)
+    live = LinksSocket().read().dummy(NAME)
     runner = Runner()
     apply(runner, plan_link(live, wanted))
     return runner.processes
@@ -65,7 +68,49 @@ def test_a_link_comes_changes_and_goes() -> None:
     assert converge(Link(NAME, other)) == 1
     assert witnessed() == ("down", other)
     assert converge(None) == 1
-    assert Links(Runner()).dummy(NAME) is None
+    assert LinksSocket().read().dummy(NAME) is None
+
+
+def ip(*words: str) -> str:
+    return subprocess.run(["ip", *words], check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+
+
+def test_addresses_are_those_that_ip_shows() -> None:
+    ip("link", "set", "lo", "up")
+    ip("link", "add", "one", "type", "veth", "peer", "name", "two")
+    for device in ("one", "two"):
+        ip("link", "set", device, "up")
+    for address in ("10.9.0.1/24", "10.9.0.2/24", "169.254.0.9/16", "fd00:9::1/64", "::a00:1/128"):
+        ip("address", "add", address, "dev", "one")
+    ip("address", "add", "10.9.1.1", "peer", "10.9.1.2/32", "dev", "two")
+    shown = [
+        LocalAddress(link["ifname"], str(ip_address(found["local"])), found["prefixlen"])
+        for link in json.loads(ip("-json", "address", "show"))
+        for found in link["addr_info"]
+    ]
+    assert LinksSocket().read().addresses() == tuple(shown)
+    assert ("two", "10.9.1.1", 32) in shown
+    assert len(shown) == 10
+
+
+def test_only_what_somebody_has_bound_counts() -> None:
+    ip("link", "add", NAME, "type", "dummy")
+    ip("link", "set", NAME, "up")
+    for address, scope in (("10.96.0.1/32", "global"), ("10.96.0.2/32", "link"), ("10.96.0.3/32", "host")):
+        ip("address", "add", address, "dev", NAME, "scope", scope)
+    found = LinksSocket().read()
+    assert found.dummy(NAME) == Link(NAME, frozenset({"10.96.0.1/32"}))
+    # With the link-local address of IPv6.
+    assert len(found.addresses()) == 4
+
+
+@pytest.mark.parametrize("kind", ["bridge", "veth"])
+def test_a_link_of_another_type_is_no_dummy(kind: str) -> None:
+    ip("link", "add", NAME, "type", kind)
+    with pytest.raises(KernelError, match=f"^link {NAME} is of type {kind}, not dummy: rename or delete it$"):
+        LinksSocket().read().dummy(NAME)
+    with pytest.raises(KernelError, match=r"^link lo is of type loopback, not dummy"):
+        LinksSocket().read().dummy("lo")
 
 
 def test_what_the_kernel_refuses_is_named() -> None:

@@ -22,6 +22,8 @@ from .module import NETNS, RULE_SET, access, result_of
 from .subsystems import DummyLink
 
 if TYPE_CHECKING:
+    from ..kernel.command import Runner
+    from ..kernel.links import LinksSocket
     from ..plan.operation import Operation
     from .module import Call
 
@@ -45,7 +47,9 @@ def work(module: Call) -> dict[str, Any]:
     params = module.params
     link = compiled_link(params) if params["rule_set"] else desired_link(params)
     node = access(module)
-    subsystem = Addresses(node.runner, link.name if link else params["link"], exact=params["policy"] == "exact")
+    subsystem = Addresses(
+        node.runner, node.links, link.name if link else params["link"], exact=params["policy"] == "exact"
+    )
     desired = RuleSet.empty()._replace(link=link)
     outcome = converge({"link": subsystem}, desired, module.check_mode)
     if module.check_mode:
@@ -100,8 +104,8 @@ def _address(text: str, path: str, problems: Problems) -> str:
 class Addresses(DummyLink):
     """A dummy link; without ``exact`` it keeps addresses that are not desired."""
 
-    def __init__(self, runner: Any, name: str, exact: bool) -> None:
-        super().__init__(runner, name)
+    def __init__(self, runner: Runner, links: LinksSocket, name: str, exact: bool) -> None:
+        super().__init__(runner, links, name)
         self._exact = exact
 
     def plan(self, desired: RuleSet) -> list[Operation]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..kernel.links import Links
 from ..rules.leftovers import is_own_firewall, named_by_sets
 from ..rules.names import FIREWALL
-from .subsystems import Chains, Sets
+from .subsystems import Chains, DummyLink, Sets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +27,8 @@ if TYPE_CHECKING:
 class Leftovers:
     """Answers once ``subsystems`` are set and have been read: a plan asks of live objects only."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, _runner: Runner) -> None:
         self.subsystems: Mapping[str, Subsystem] = {}
-        self._runner = runner
         self._addresses: frozenset[str] | None = None
         # Sets, and what they name: each stale virtual server is asked for.
         self._named: tuple[Mapping[str, IPSet], NamedBySets] | None = None
@@ -56,5 +54,6 @@ class Leftovers:
 
     def _node_addresses(self) -> frozenset[str]:
         if self._addresses is None:
-            self._addresses = frozenset(local.address for local in Links(self._runner).addresses())
+            link = self.subsystems.get("link")
+            self._addresses = link.node_addresses() if isinstance(link, DummyLink) else frozenset()
         return self._addresses

@@ -20,7 +20,7 @@ from ..kernel.command import Runner
 from ..kernel.conntrack import Conntrack
 from ..kernel.ipset_dump import SetsSocket
 from ..kernel.ipvs import IPVS
-from ..kernel.links import Links
+from ..kernel.links import LinksSocket
 from ..kernel.lock import FOLDER as RUN
 from ..kernel.lock import exclusive
 from ..kernel.namespace import enter
@@ -65,6 +65,7 @@ class NodeAccess:
         self.conntrack = Conntrack()
         self.accounting = AccountingObjects()
         self.sets_socket = SetsSocket()
+        self.links = LinksSocket()
         self.nftables = NftablesSocket(os.path.join(RUN, f"{self._lock_name}.nftables"))
         self.left_file = LeftFile(os.path.join(RUN, f"{self._lock_name}.left"))
         self._ipvs: IPVS | None = None
@@ -90,7 +91,7 @@ class NodeAccess:
     @property
     def messages(self) -> int:
         """Netlink messages sent so far."""
-        sockets = (self.conntrack, self.accounting, self.sets_socket, self.nftables, self._ipvs)
+        sockets = (self.conntrack, self.accounting, self.sets_socket, self.links, self.nftables, self._ipvs)
         return sum(found.messages for found in sockets if found)
 
     def facts(self) -> NodeFacts:
@@ -98,7 +99,7 @@ class NodeAccess:
         ensure_net_admin()
         return NodeFacts(
             facts.kernel_version(),
-            Links(self.runner).addresses(),
+            self.links.read().addresses(),
             facts.cpus(),
             facts.conntrack_buckets(),
             facts.conntrack_liberal(),
@@ -139,7 +140,9 @@ class NodeAccess:
             elif name == "flows":
                 found[name] = subsystems.Flows(self.conntrack)
             elif name == "link":
-                found[name] = subsystems.DummyLink(self.runner, desired.link.name if desired.link else DEVICE)
+                found[name] = subsystems.DummyLink(
+                    self.runner, self.links, desired.link.name if desired.link else DEVICE
+                )
         return found
 
     def _chains(self, ownership: Ownership, desired: RuleSet, known: Known) -> dict[str, Subsystem]:

@@ -19,7 +19,6 @@ from ..kernel import modules as kernel_modules
 from ..kernel import nftables as kernel_nftables
 from ..kernel import processes
 from ..kernel.command import KernelError
-from ..kernel.links import Links
 from ..model.errors import InputError
 from ..rules import names
 from ..rules.ipvs_sets import OWN_SETS
@@ -171,7 +170,7 @@ def nftables(node: NodeAccess) -> tuple[list[dict[str, Any]], list[str]]:
 
 def addresses(node: NodeAccess, link: str) -> tuple[list[str], list[str]]:
     """Addresses of the dummy link."""
-    found = Links(node.runner).dummy(link)
+    found = node.links.read().dummy(link)
     if found is None:
         return [], [f"addresses: there is no link {link}"]
     return sorted(found.addresses), []

@@ -372,13 +372,14 @@ class VirtualServers:
 class DummyLink(_Unverified):
     """A dummy link and its addresses."""
 
-    def __init__(self, runner: Runner, name: str) -> None:
+    def __init__(self, runner: Runner, links: kernel_links.LinksSocket, name: str) -> None:
         self._runner = runner
+        self._links = links
         self._name = name
         self._live: Link | None = None
 
     def read(self, desired: RuleSet) -> None:
-        self._live = kernel_links.Links(self._runner).dummy(self._name)
+        self._live = self._links.read().dummy(self._name)
 
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_node.plan_link(self._live, desired.link)
@@ -388,6 +389,10 @@ class DummyLink(_Unverified):
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(link=self._live)
+
+    def node_addresses(self) -> frozenset[str]:
+        """The addresses of all links of the node. Raises KernelError."""
+        return frozenset(local.address for local in self._links.read().addresses())
 
 
 class Flows(_Unverified):

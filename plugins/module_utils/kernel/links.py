@@ -4,18 +4,21 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""Reads the addresses of all links with one ``ip``, and writes those of a dummy link with another."""
+"""Reads links and their addresses over netlink, and writes those of a dummy link with one ``ip``."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from typing import TYPE_CHECKING, Any
+import socket
+import struct
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..plan.operation import REMOVE, Operation
 from ..state.node import Link, LocalAddress
+from . import netlink
 from .command import CommandError, KernelError, Runner
+from .netlink import address_text, attribute, attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,36 +27,86 @@ FAILED_LINE = re.compile(r"^Command failed -:(\d+)", re.MULTILINE)
 # As the kernel says it, and as newer ones explain it.
 NO_DUMMY = re.compile(r"not supported|Unknown device type")
 
+_GET_LINK, _GET_ADDRESS = 18, 22
+# Family, hardware type, index, flags, mask of flags.
+_LINK = struct.Struct("=BxHiII")
+_NAME, _INFO, _EXTENT = 3, 18, 29
+_INFO_KIND, _NO_STATISTICS = 1, 8
+# What has no kind of its own: by the kernel's if_arp.h.
+_HARDWARE = {1: "ether", 772: "loopback"}
+# Family, prefix length, flags, scope, index of the link.
+_ADDRESS = struct.Struct("=BBBBi")
+_ADDRESS_OR_PEER, _LOCAL = 1, 2
+_SCOPE_LINK, _SCOPE_HOST = 253, 254
 
-class Links:
-    """The links of the network namespace as one ``ip`` showed them."""
 
-    def __init__(self, runner: Runner) -> None:
-        text = runner.run(["ip", "-json", "-details", "address", "show"]).stdout
-        self._links: list[dict[str, Any]] = [link for link in json.loads(text or "[]") if link.get("ifname")]
+class _Address(NamedTuple):
+    address: str
+    prefix_length: int
+    scope: int
+
+
+class Links(NamedTuple):
+    """Links by name -> what kind of link each is, and its addresses, in the kernel's order."""
+
+    kinds: dict[str, str]
+    bound: dict[str, list[_Address]]
 
     def addresses(self) -> tuple[LocalAddress, ...]:
         """Every address of every link."""
-        return tuple(
-            LocalAddress(link["ifname"], found["local"], found["prefixlen"])
-            for link in self._links
-            for found in link.get("addr_info", ())
-            if "local" in found
-        )
+        return tuple(LocalAddress(name, *found[:2]) for name, bound in self.bound.items() for found in bound)
 
     def dummy(self, name: str) -> Link | None:
         """The dummy link of this name, None where there is none. Raises KernelError where the link is of another
         type."""
-        for link in self._links:
-            if link["ifname"] != name:
-                continue
-            kind = link.get("linkinfo", {}).get("info_kind")
-            if kind != "dummy":
-                raise KernelError(
-                    f"link {name} is of type {kind or link.get('link_type')}, not dummy: rename or delete it"
-                )
-            return Link(name, frozenset(_bound(link)))
-        return None
+        kind = self.kinds.get(name)
+        if kind is None:
+            return None
+        if kind != "dummy":
+            raise KernelError(f"link {name} is of type {kind}, not dummy: rename or delete it")
+        # The kernel itself puts link-local addresses on a link.
+        bound = [found for found in self.bound[name] if found.scope not in (_SCOPE_LINK, _SCOPE_HOST)]
+        return Link(name, frozenset(f"{found.address}/{found.prefix_length}" for found in bound))
+
+
+class LinksSocket:
+    """Reads the links of the network namespace. ``messages`` counts what was sent."""
+
+    def __init__(self) -> None:
+        self._socket: netlink.NetlinkSocket | None = None
+
+    @property
+    def messages(self) -> int:
+        """How many messages were sent."""
+        return self._socket.messages if self._socket else 0
+
+    def read(self) -> Links:
+        """All links and their addresses, in two dumps. Raises KernelError."""
+        if self._socket is None:
+            self._socket = netlink.NetlinkSocket(netlink.ROUTE)
+        ask = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(_EXTENT, struct.pack("=I", _NO_STATISTICS))
+        links = self._socket.dump(_GET_LINK, ask)
+        return decode(links, self._socket.dump(_GET_ADDRESS, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)))
+
+
+def decode(links: Iterable[bytes], addresses: Iterable[bytes]) -> Links:
+    """The messages of both dumps -> links. An address of a link that came after the first dump is left out."""
+    names: dict[int, str] = {}
+    found = Links({}, {})
+    for body in links:
+        _family, hardware, index, _flags, _change = _LINK.unpack_from(body)
+        told = attributes(body, _LINK.size)
+        name = names[index] = netlink.text(told[_NAME])
+        kind = netlink.text(attributes(told.get(_INFO, b"")).get(_INFO_KIND, b""))
+        found.kinds[name], found.bound[name] = kind or _HARDWARE.get(hardware, str(hardware)), []
+    for body in addresses:
+        family, prefix_length, _flags, scope, index = _ADDRESS.unpack_from(body)
+        if family in (socket.AF_INET, socket.AF_INET6) and index in names:
+            told = attributes(body, _ADDRESS.size)
+            # Where a link has a peer, the other attribute is the address of that.
+            own = told[_LOCAL] if _LOCAL in told else told[_ADDRESS_OR_PEER]
+            found.bound[names[index]].append(_Address(address_text(family, own), prefix_length, scope))
+    return found
 
 
 def apply(runner: Runner, operations: Iterable[Operation]) -> None:
@@ -86,10 +139,3 @@ def _refusal(operation: Operation, said: str) -> str:
     if operation.kind == "link" and NO_DUMMY.search(said):
         hint = f": kernel {os.uname().release} has no dummy links and cannot load the module dummy"
     return f"cannot {operation.verb} {operation.kind} {operation.name}: {said}{hint}"
-
-
-def _bound(link: dict[str, Any]) -> Iterable[str]:
-    """Addresses but the link-local ones, which the kernel itself puts on a link, and loopback ones."""
-    for found in link.get("addr_info", ()):
-        if "local" in found and found.get("scope") not in ("link", "host"):
-            yield f"{found['local']}/{found['prefixlen']}"

@@ -46,8 +46,10 @@ class NodeFacts(NamedTuple):
         """The first global address of each family: the node's own IPs where nobody names them."""
         found: dict[str, str] = {}
         for local in self.addresses:
+            if local.interface == DEVICE:
+                continue
             address = ip_address(local.address)
-            if local.interface != DEVICE and not (address.is_loopback or address.is_link_local):
+            if not (address.is_loopback or address.is_link_local):
                 found.setdefault(local.family, local.address)
         return tuple(found.values())
 
