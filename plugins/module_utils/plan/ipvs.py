@@ -73,6 +73,8 @@ def plan(
     operations: list[Operation] = []
     for key, wanted in sorted(desired.items()):
         live = actual.get(key)
+        if live == wanted:
+            continue
         if live is None:
             operations.append(_virtual_server(ADD, key, wanted, "missing"))
         elif _configuration(key, live) != _configuration(key, wanted):
@@ -111,10 +113,10 @@ def _superfluous(
 ) -> Iterator[tuple[VirtualServerKey, RealServerKey, int]]:
     """Real servers that are not desired in a virtual server that is, with the connections to wait for; sorted."""
     for key in sorted(key for key in actual if key in desired):
+        superfluous = actual[key].real_servers.keys() - desired[key].real_servers.keys()
         # A firewall mark may stand for any protocol, so it may well carry TCP.
         waits = (key.protocol or "tcp") in drain
-        wanted = desired[key].real_servers
-        for real_key in sorted(real_key for real_key in actual[key].real_servers if real_key not in wanted):
+        for real_key in sorted(superfluous):
             found = statistics.get((key, real_key))
             yield key, real_key, found.connections if found and waits else 0
 

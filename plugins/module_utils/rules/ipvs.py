@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,7 @@ class _Family:
         if scheduler == "mh":
             # so that clients behind one address spread: kube-proxy sets mh-port with every mh
             flags.add("flag-2")
-        real_servers = {RealServerKey(e.ip, e.port): RealServer("masquerade", e.weight) for e in endpoints}
+        real_servers = {RealServerKey(e.ip, e.port): _real_server(e.weight) for e in endpoints}
         if port.protocol == "udp":
             self.udp_endpoints[address, number] = frozenset((e.ip, e.port) for e in port.endpoints if e.serving)
         self.servers[VirtualServerKey(self.family, port.protocol, address, number)] = VirtualServer(
@@ -154,6 +155,11 @@ def render(service_data: ServiceData, node: Node, configuration: ProxyConfigurat
         link=Link(DEVICE, frozenset(addresses)),
         udp_endpoints={key: serving for family in families.values() for key, serving in family.udp_endpoints.items()},
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _real_server(weight: int) -> RealServer:
+    return RealServer("masquerade", weight)
 
 
 def _endpoints(selection: Selection, local: bool) -> tuple[Endpoint, ...]:
