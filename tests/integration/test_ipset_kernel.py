@@ -326,6 +326,43 @@ def test_a_change_that_does_not_last_is_noticed(meddling: tuple[str, ...]) -> No
         sets_of(Meddled(verb, wanted.name, *member), wanted)
 
 
+@pytest.mark.parametrize("meddling", [("del", "10.9.0.3,tcp:80"), ("add", "10.9.0.9,tcp:80"), ("flush",), ("destroy",)])
+def test_a_change_of_members_that_does_not_last_is_noticed(meddling: tuple[str, ...]) -> None:
+    wanted = ip_set("KUBE-CLUSTER-IP", "hash:ip,port", "10.9.0.1,tcp:80", "10.9.0.2,tcp:80")
+    assert sets_of(Runner(), wanted).changed
+    verb, *member = meddling
+    more = wanted._replace(members={**wanted.members, "10.9.0.3,tcp:80": ""})
+    with pytest.raises(KernelError, match="of 1 changes did not last"):
+        sets_of(Meddled(verb, wanted.name, *member), more)
+
+
+def test_after_members_of_one_set_changed_only_that_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (ip_set(name, "hash:ip", "10.9.0.1") for name in ("KUBE-IPVS-IPS", "KUBE-6-IPVS-IPS"))
+    assert sets_of(Runner(), first, second).changed
+    asked: list[str] = []
+    read_one = SetsSocket.read_one
+
+    def spy(found: SetsSocket, name: str) -> IPSet | None:
+        asked.append(name)
+        return read_one(found, name)
+
+    monkeypatch.setattr(SetsSocket, "read_one", spy)
+    runner, sets_socket = Runner(), SetsSocket()
+    more = first._replace(members={"10.9.0.1": "", "10.9.0.2": ""})
+    outcome = sets_of(runner, more, second, sets_socket=sets_socket)
+    assert asked == ["KUBE-IPVS-IPS"]
+    assert (runner.processes, sets_socket.messages) == (2, 2)
+    assert outcome.after.sets == ipset.read(Runner())
+    fewer = second._replace(members={})
+    assert len(sets_of(Runner(), first, fewer).operations) == 2
+    assert asked == ["KUBE-IPVS-IPS"]
+
+
+def test_a_set_that_is_not_there_is_none() -> None:
+    converge(ip_set("KUBE-IPVS-IPS", "hash:ip", "10.9.0.1"))
+    assert SetsSocket().read_one("KUBE-IPVS") is None
+
+
 def test_sets_of_other_kinds_are_listed_by_ipset() -> None:
     converge(ip_set("A", "hash:ip", "10.9.0.1", options="family inet maxelem 65536 timeout 600"))
     wanted = ip_set("A", "hash:ip", "10.9.0.1", "10.9.0.2", options="family inet maxelem 65536 timeout 600")

@@ -146,8 +146,16 @@ class Sets:
         self._ownership = ownership
         self._exact = exact
         self.live_sets = RuleSet.empty().sets
+        # Since the sets were read.
+        self._applied: list[Operation] = []
 
     def read(self, desired: RuleSet) -> None:
+        name, self._applied = plan_ipset.only_set(self._applied), []
+        one = self._socket.read_one(name) if name else None
+        if one:
+            # The others are what they were read as.
+            self.live_sets = {**self.live_sets, name: one}
+            return
         wanted = desired.sets
         self.live_sets = kernel_ipset.read(
             self._runner, lambda name: name in wanted or self._ownership.sets(name), self._socket
@@ -162,6 +170,7 @@ class Sets:
 
     def apply(self, operations: list[Operation]) -> None:
         kernel_ipset.apply(self._runner, operations)
+        self._applied += operations
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(sets=self.live_sets)

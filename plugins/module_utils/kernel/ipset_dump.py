@@ -53,14 +53,24 @@ class SetsSocket:
 
     def read(self, wanted: Callable[[str], bool]) -> dict[str, IPSet] | None:
         """The wanted sets by name; None where the kernel refuses to tell, or only ipset can."""
-        body = struct.pack("=BBH", socket.AF_INET, 0, 0) + netlink.attribute(_PROTOCOL, bytes([_PROTOCOL_VERSION]))
         try:
-            if self._socket is None:
-                self._socket = netlink.NetlinkSocket(netlink.NETFILTER)
-            parts = self._socket.dump(_SUBSYSTEM | _LIST, body)
-            return decode(parts, wanted)
+            return decode(self._list(), wanted)
         except UNREADABLE:
             return None
+
+    def read_one(self, name: str) -> IPSet | None:
+        """One set; None where there is none, the kernel refuses to tell, or only ipset can."""
+        try:
+            asked = netlink.attribute(_NAME, name.encode() + b"\0")
+            return decode(self._list(asked), lambda found: found == name).get(name)
+        except UNREADABLE:
+            return None
+
+    def _list(self, asked: bytes = b"") -> list[bytes]:
+        if self._socket is None:
+            self._socket = netlink.NetlinkSocket(netlink.NETFILTER)
+        body = struct.pack("=BBH", socket.AF_INET, 0, 0) + netlink.attribute(_PROTOCOL, bytes([_PROTOCOL_VERSION]))
+        return self._socket.dump(_SUBSYSTEM | _LIST, body + asked)
 
 
 def decode(parts: list[bytes], wanted: Callable[[str], bool]) -> dict[str, IPSet]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .operation import ADD, CHANGE, REMOVE, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..state.ipset import IPSet
 
@@ -97,6 +97,12 @@ def plan(
     stale.sort(key=lambda name: (actual[name].type != "list:set", name))
     operations += [Operation(REMOVE, "set", name, "not in the desired state", actual[name]) for name in stale]
     return operations + _plan_leftovers(actual, desired)
+
+
+def only_set(operations: Iterable[Operation]) -> str:
+    """The name of the set whose members are all that operations change; "" where they change anything else."""
+    names = {operation.payload.set_name if operation.kind == "member" else "" for operation in operations}
+    return names.pop() if len(names) == 1 else ""
 
 
 def expected(actual: Mapping[str, IPSet], desired: Mapping[str, IPSet], exact: bool) -> dict[str, IPSet]:

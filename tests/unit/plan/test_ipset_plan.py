@@ -16,6 +16,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.plan.ipset import (
     Leftover,
     Replacement,
     expected,
+    only_set,
     plan,
     temporary_name,
 )
@@ -46,6 +47,25 @@ def lines(operations: Iterable[Operation]) -> list[str]:
 
 def owns_k(name: str) -> bool:
     return name.startswith("K-")
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "expected_name"),
+    [
+        (ip_set("A", "10.9.0.1", "10.9.0.2"), ip_set("A", "10.9.0.2", "10.9.0.3"), "A"),
+        (ip_set("A"), ip_set("A", set_type="hash:net"), ""),
+        (ip_set("A"), ip_set("A"), ""),
+        (ip_set("K-1"), ip_set("A"), ""),
+    ],
+    ids=["members", "set", "nothing", "sets"],
+)
+def test_one_set_is_all_that_changes_only_by_its_members(live: IPSet, wanted: IPSet, expected_name: str) -> None:
+    assert only_set(plan(sets(live), sets(wanted), owns_k)) == expected_name
+
+
+def test_members_of_two_sets_are_not_of_one() -> None:
+    live, wanted = (sets(*(ip_set(name, *members) for name in "AB")) for members in ((), ("10.9.0.1",)))
+    assert only_set(plan(live, wanted, owns_k)) == ""
 
 
 def test_nothing_to_do() -> None:
