@@ -17,7 +17,6 @@ from .subsystems import Chains, DummyLink, Sets
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..kernel.command import Runner
     from ..rules.leftovers import NamedBySets
     from ..state.ipset import IPSet
     from ..state.ipvs import VirtualServerKey
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 class Leftovers:
     """Answers once ``subsystems`` are set and have been read: a plan asks of live objects only."""
 
-    def __init__(self, _runner: Runner) -> None:
+    def __init__(self) -> None:
         self.subsystems: Mapping[str, Subsystem] = {}
         self._addresses: frozenset[str] | None = None
         # Sets, and what they name: each stale virtual server is asked for.

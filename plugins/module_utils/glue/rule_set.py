@@ -88,7 +88,7 @@ def converge_rule_set(
 ) -> Outcome:
     """Converges the node's kernel, for a caller that holds NodeAccess.lock. Raises KernelError."""
     recorded = access.recorded_virtual_servers()
-    leftovers = Leftovers(access.runner)
+    leftovers = Leftovers()
     ownership = ownership_of(
         recorded, options.only_owner, configuration.exclude_cidrs, leftovers, not _watches(desired)
     )
