@@ -121,11 +121,11 @@ drop_in:
   sample: /etc/modules-load.d/kubenode-proxy.conf
 """
 
-from ansible_collections.kubenode.proxy.plugins.module_utils.glue import kernel_modules, module
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue import kernel_modules, module, remembered
 
 
 def main() -> None:
-    module.run(kernel_modules.work, remember_as="kernel_modules", **kernel_modules.OPTIONS)
+    module.run(remembered.remembering(kernel_modules.work, "kernel_modules"), **kernel_modules.OPTIONS)
 
 
 if __name__ == "__main__":

@@ -209,11 +209,11 @@ service_ports:
   sample: 42
 """
 
-from ansible_collections.kubenode.proxy.plugins.module_utils.glue import module, rule_set_module
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue import module, remembered, rule_set_module
 
 
 def main() -> None:
-    module.run(rule_set_module.work, remember_as="rule_set", **rule_set_module.OPTIONS)
+    module.run(remembered.remembering(rule_set_module.work, "rule_set"), **rule_set_module.OPTIONS)
 
 
 if __name__ == "__main__":

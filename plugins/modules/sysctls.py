@@ -121,11 +121,11 @@ drop_in:
   sample: /etc/sysctl.d/60-kubenode-proxy.conf
 """
 
-from ansible_collections.kubenode.proxy.plugins.module_utils.glue import module, sysctls
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue import module, remembered, sysctls
 
 
 def main() -> None:
-    module.run(sysctls.work, remember_as="sysctls", **sysctls.OPTIONS)
+    module.run(remembered.remembering(sysctls.work, "sysctls"), **sysctls.OPTIONS)
 
 
 if __name__ == "__main__":

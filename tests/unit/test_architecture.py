@@ -154,3 +154,23 @@ def test_functions_are_short() -> None:
     plugins = sorted((CHECKOUT / "plugins").rglob("*.py"))
     lengths = {name: length for path in plugins for name, length in functions(path)}
     assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION_LINES} == {}
+
+
+@pytest.mark.parametrize("module", ["kernel_modules", "sysctls", "preflight_info"])
+def test_modules_that_prepare_nodes_bring_nothing_of_the_data_plane(module: str) -> None:
+    """Ansible reads, sends and unpacks whatever is imported, for type checkers too, with each module of a play."""
+    waiting, found = [UTILS / "glue" / f"{module}.py", UTILS / "glue" / "module.py"], set()
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [file for _line, name in imports(path) for file in files_of(name)]
+    assert UTILS / "model" / "errors.py" in found
+    assert not found & {UTILS / "glue" / "node.py", UTILS / "glue" / "subsystems.py", UTILS / "rules" / "modes.py"}
+
+
+def files_of(name: str) -> list[Path]:
+    """The file of an imported name, which may be a module or something in one."""
+    parts = name.removeprefix(COLLECTION).split(".")
+    candidates = [UTILS.joinpath(*parts[:count]).with_suffix(".py") for count in (len(parts), len(parts) - 1) if count]
+    return [path for path in candidates if name.startswith(COLLECTION) and path.is_file()][:1]

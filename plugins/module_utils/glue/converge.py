@@ -16,14 +16,13 @@ from ..kernel.command import KernelError
 from ..plan.operation import ADD, REMOVE, Operation
 from ..rules.names import SERVICE_CHAIN_PREFIXES as SERVICE_CHAINS
 from ..state.rule_set import RuleSet
-from .known import LookAgainError
+from .subsystem import LookAgainError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from ..state.iptables import Tables
-    from .known import TablesState
-    from .subsystems import Subsystem
+    from .subsystem import Subsystem, TablesState
 
 # What is added has to be there before what leads to it, and what leads to something has to go before it: rules name
 # sets, an address without its virtual server would refuse connections.

@@ -18,7 +18,9 @@ from ..state.node import Link
 from ..state.rule_set import RuleSet
 from .compiled import read_compiled
 from .converge import converge
-from .module import NETNS, RULE_SET, access, result_of
+from .module import NETNS, RULE_SET
+from .node import access
+from .result import result_of
 from .subsystems import DummyLink
 
 if TYPE_CHECKING:

@@ -20,7 +20,9 @@ from ..state.ipset_member import normalise
 from ..state.rule_set import RuleSet
 from .compiled import read_compiled
 from .converge import converge
-from .module import NETNS, RULE_SET, access, result_of
+from .module import NETNS, RULE_SET
+from .node import access
+from .result import result_of
 
 if TYPE_CHECKING:
     from .module import Call

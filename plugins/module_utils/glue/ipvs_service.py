@@ -18,7 +18,9 @@ from ..state.rule_set import RuleSet
 from .compiled import read_compiled
 from .converge import Outcome, converge
 from .ipvs_arguments import PROTOCOLS, SERVICE, desired_servers, names_one
-from .module import NETNS, RULE_SET, access, result_of
+from .module import NETNS, RULE_SET
+from .node import access
+from .result import result_of
 from .rule_set import converge_recorded, ownership_of
 from .subsystems import VirtualServers
 

@@ -22,7 +22,9 @@ from ..state.node import DROP_IN_HEADER, render_lines
 from ..state.rule_set import RuleSet
 from . import drop_in
 from .converge import converge
-from .module import REMEMBER, access, result_of
+from .module import REMEMBER
+from .place import Place
+from .result import result_of
 
 if TYPE_CHECKING:
     from ..plan.operation import Operation
@@ -44,7 +46,7 @@ def work(module: Call) -> dict[str, Any]:
     params = module.params
     wanted = desired_modules(params)
     path = drop_in.path_of(params) if params["persistent"] or params["state"] == "absent" else None
-    node = access(module)
+    node = Place()
     subsystem = Modules(node.runner, wanted, path, present=params["state"] == "present")
     file_before = files.read_text(path) if path else None
     outcome = converge({"kernel modules": subsystem}, RuleSet.empty(), module.check_mode)

@@ -16,39 +16,25 @@ from __future__ import annotations
 import functools
 import hashlib
 import sys
-from typing import TYPE_CHECKING, Any, Dict, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..kernel.run_file import RunFile
 from ..model.service import ServiceData
 from ..rules.modes import render
 from ..state import iptables, rule_set
+from .subsystem import LookAgainError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..model.node import Node, ProxyConfiguration
-    from ..plan.operation import Operation
     from ..rules.facts import NodeFacts
     from ..state.iptables import Tables
     from ..state.rule_set import RuleSet
+    from .subsystem import TablesState, TablesStates
 
-# What changes with the tables of a subsystem: the count of transactions, or a digest.
-TablesState = Union[int, str]
-# By what was read.
-TablesStates = Dict[str, TablesState]
 ROOMS = ("model", "rules", "state", "plan")
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
-
-
-class LookAgainError(Exception):
-    """Only a part is known, and others wrote, or all has to be read for another reason.
-
-    ``operations`` were carried out before that showed.
-    """
-
-    def __init__(self, operations: list[Operation] | None = None) -> None:
-        super().__init__("all has to be read")
-        self.operations = operations or []
 
 
 class Known(NamedTuple):

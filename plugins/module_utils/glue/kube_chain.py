@@ -21,7 +21,9 @@ from ..state.iptables_rule import canonical, split, target
 from ..state.rule_set import FAMILIES, RuleSet
 from .compiled import read_compiled
 from .converge import converge
-from .module import BACKEND, NETNS, RULE_SET, access, result_of
+from .module import BACKEND, NETNS, RULE_SET
+from .node import access
+from .result import result_of
 from .rule_set import ownership_of
 from .subsystems import Chains
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from ..state.iptables import Tables
     from .module import Call
     from .node import NodeAccess
-    from .subsystems import Subsystem
+    from .subsystem import Subsystem
 
 # table -> its built-in chains
 BUILT_IN = {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..rules.leftovers import NamedBySets
     from ..state.ipset import IPSet
     from ..state.ipvs import VirtualServerKey
-    from .subsystems import Subsystem
+    from .subsystem import Subsystem
 
 
 class Leftovers:

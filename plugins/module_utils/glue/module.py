@@ -4,28 +4,23 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""What all modules share: the common options, the way to fail, and the form of a result."""
+"""What all modules share: the common options, and the way to fail.
+
+Ansible sends a module with all that this file names, and reads it first, so that is little.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import gc
-from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..kernel.command import KernelError
 from ..model.errors import InputError
-from ..state import rule_set
-from . import remembered
-from .node import NodeAccess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .converge import Outcome
-
-# A result lists at most so many operations; its counts are always exact.
-SHOWN_OPERATIONS = 1000
 
 NETNS = {"netns": {"type": "str"}}
 BACKEND = {"backend": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"}}
@@ -46,11 +41,8 @@ class Call(NamedTuple):
     warn: Callable[[str], None]
 
 
-def run(work: Callable[[Call], dict[str, Any]], remember_as: str = "", **options: Any) -> None:
-    """Runs a module: ``work`` gives the result, its errors become the module's failure.
-
-    ``remember_as`` is the name of a module with the option ``remember``.
-    """
+def run(work: Callable[[Call], dict[str, Any]], **options: Any) -> None:
+    """Runs a module: ``work`` gives the result, its errors become the module's failure."""
     # Here, because the node's own program uses the rest without Ansible.
     from ansible.module_utils.basic import AnsibleModule
 
@@ -58,7 +50,7 @@ def run(work: Callable[[Call], dict[str, Any]], remember_as: str = "", **options
     call = Call(module.params, module.check_mode, module._diff, module.warn)
     try:
         with without_garbage_collection():
-            result = remembered.work(work, call, remember_as) if remember_as else work(call)
+            result = work(call)
     except InputError as error:
         module.fail_json(msg=f"{len(error.problems)} problem(s) in the input: {error}", problems=error.problems)
     except KernelError as error:
@@ -76,28 +68,3 @@ def without_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def access(module: Call) -> NodeAccess:
-    """The node as the common options ``netns`` and ``backend`` tell."""
-    return NodeAccess(netns=module.params.get("netns"), backend=module.params.get("backend") or "auto")
-
-
-def result_of(module: Call, outcome: Outcome, node: NodeAccess) -> dict[str, Any]:
-    """A result: what changed and why, counts, figures; texts before and after in diff mode."""
-    for warning in node.warnings:
-        module.warn(warning)
-    counts = Counter(f"{operation.verb} {operation.kind}" for operation in outcome.operations)
-    result: dict[str, Any] = {
-        "changed": outcome.changed,
-        "operations": [operation.report() for operation in outcome.operations[:SHOWN_OPERATIONS]],
-        "counts": dict(sorted(counts.items())),
-        "figures": {
-            "processes": node.runner.processes,
-            "messages": node.messages,
-            "seconds": outcome.phases,
-        },
-    }
-    if module.diff:
-        result["diff"] = {"before": rule_set.render(outcome.before), "after": rule_set.render(outcome.after)}
-    return result

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -16,71 +15,46 @@ from ..kernel import facts, files
 from ..kernel import iptables as kernel_iptables
 from ..kernel.accounting import AccountingObjects
 from ..kernel.capabilities import ensure_net_admin
-from ..kernel.command import Runner
 from ..kernel.conntrack import Conntrack
 from ..kernel.ipset_dump import SetsSocket
 from ..kernel.ipvs import IPVS
 from ..kernel.links import LinksSocket
 from ..kernel.lock import FOLDER as RUN
-from ..kernel.lock import exclusive
-from ..kernel.namespace import enter
 from ..kernel.nftables import NftablesSocket
 from ..rules.facts import NodeFacts
 from ..rules.names import DEVICE
 from ..state import ipvs as state_ipvs
 from . import subsystems
+from .kernel_settings import Sysctls
 from .known import NOTHING, Known, LeftFile
-from .sysctl_originals import SysctlOriginals
+from .place import RULE_SET, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable
 
     from ..plan.operation import Ownership
     from ..state.ipvs import VirtualServerKey
     from ..state.rule_set import RuleSet
-    from .subsystems import Subsystem
-
-# The compiled rule set, in that folder.
-RULE_SET = "rule_set"
-STATE_FOLDER = "/var/lib/kubenode-proxy"
-# The lock of runs outside network namespaces.
-LOCK = "kubenode-proxy"
-# Seconds to wait for another run.
-LOCK_TIMEOUT = 60.0
+    from .module import Call
+    from .subsystem import Subsystem
 
 
-class NodeAccess:
-    """Enters the network namespace, and makes the subsystems on demand.
+class NodeAccess(Place):
+    """A place with its data plane: makes the subsystems on demand.
 
     ``backend`` is ``auto``, ``nft`` or ``legacy``. Raises KernelError where the namespace does not exist.
     """
 
     def __init__(self, netns: str | None = None, backend: str = "auto", state_folder: str | None = None) -> None:
-        if netns:
-            enter(netns)
-        self._lock_name = f"{LOCK}-{netns}" if netns else LOCK
-        folder = state_folder or STATE_FOLDER
-        self.folder = os.path.join(folder, "netns", netns) if netns else folder
-        self.runner = Runner()
+        super().__init__(netns, state_folder)
         self.conntrack = Conntrack()
         self.accounting = AccountingObjects()
         self.sets_socket = SetsSocket()
         self.links = LinksSocket()
-        self.nftables = NftablesSocket(os.path.join(RUN, f"{self._lock_name}.nftables"))
-        self.left_file = LeftFile(os.path.join(RUN, f"{self._lock_name}.left"))
+        self.nftables = NftablesSocket(os.path.join(RUN, f"{self.lock_name}.nftables"))
+        self.left_file = LeftFile(os.path.join(RUN, f"{self.lock_name}.left"))
         self._ipvs: IPVS | None = None
         self._backend = backend
-        # What a person should know of the node, though it is no error.
-        self.warnings: list[str] = []
-
-    @contextlib.contextmanager
-    def lock(self, check: bool, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
-        """Keeps other runs off this node's data plane for the length of a ``with`` block; a check run needs not.
-
-        ``timeout`` is in seconds. Raises KernelError where another run takes longer.
-        """
-        with contextlib.nullcontext() if check else exclusive(self._lock_name, timeout):
-            yield
 
     def ipvs(self) -> IPVS:
         """IPVS of the kernel. Raises KernelError where it is not loaded."""
@@ -123,7 +97,7 @@ class NodeAccess:
         found: dict[str, Subsystem] = {}
         for name in names:
             if name == "sysctls":
-                found[name] = subsystems.Sysctls(self.sysctl_originals(RULE_SET))
+                found[name] = Sysctls(self.sysctl_originals(RULE_SET))
             elif name == "ipvs timeouts":
                 found[name] = subsystems.Timeouts(self.ipvs)
             elif name == "accounting objects":
@@ -171,10 +145,11 @@ class NodeAccess:
         bare = {key: state_ipvs.VirtualServer("rr", (), 0, 0, {}) for key in keys}
         return {self._record: state_ipvs.render(bare) or None}
 
-    def sysctl_originals(self, user: str) -> SysctlOriginals:
-        """What the settings were before ``user`` changed them: rule sets, or a drop-in file. Raises KernelError."""
-        return SysctlOriginals(os.path.join(self.folder, "sysctls_before"), user)
-
     @property
     def _record(self) -> str:
         return os.path.join(self.folder, "virtual_servers")
+
+
+def access(module: Call) -> NodeAccess:
+    """The node as the common options ``netns`` and ``backend`` tell."""
+    return NodeAccess(netns=module.params.get("netns"), backend=module.params.get("backend") or "auto")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ..kernel import files, probe
 from ..model.errors import InputError
 from . import service_data
-from .module import NETNS, access
+from .module import NETNS
+from .node import access
 
 if TYPE_CHECKING:
     from ..model.service import ServicePort

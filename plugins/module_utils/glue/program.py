@@ -26,7 +26,7 @@ from ..kernel.lock import exclusive
 from ..model.errors import InputError
 from . import kernel_modules, metrics, remembered, rule_set_module, sysctls
 from .module import Call, without_garbage_collection
-from .node import LOCK, LOCK_TIMEOUT
+from .place import LOCK, LOCK_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -25,7 +25,8 @@ from ..rules.ipvs_sets import OWN_SETS
 from ..state.ipvs import SCHEDULER_FLAG_NAMES, RealServerStatistics, Traffic
 from .compiled import read_compiled
 from .live_services import LiveServices
-from .module import BACKEND, NETNS, access
+from .module import BACKEND, NETNS
+from .node import access
 from .rule_set import default_path
 from .snapshots import Snapshots
 

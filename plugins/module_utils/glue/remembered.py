@@ -19,7 +19,7 @@ from ..kernel.lock import exclusive
 from ..model.errors import InputError
 from . import own_file
 from .drop_in import diff
-from .node import LOCK, LOCK_TIMEOUT, STATE_FOLDER
+from .place import LOCK, LOCK_TIMEOUT, STATE_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +58,11 @@ def work(function: Callable[[Call], dict[str, Any]], call: Call, module: str) ->
         with own_file.reserved({path: text}):
             result = function(call)
         return _note(result, call, path, text)
+
+
+def remembering(function: Callable[[Call], dict[str, Any]], module: str) -> Callable[[Call], dict[str, Any]]:
+    """The work of a module with the option ``remember``."""
+    return lambda call: work(function, call, module)
 
 
 def read(folder: str) -> list[Remembered]:

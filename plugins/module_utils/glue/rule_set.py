@@ -22,7 +22,7 @@ from . import own_file
 from .converge import Outcome, converge
 from .known import NOTHING, Inputs, Known, rest_of
 from .leftovers import Leftovers
-from .node import RULE_SET
+from .place import RULE_SET
 from .snapshots import Snapshots
 from .subsystems import Chains, NftablesTables
 
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from ..state.iptables import Tables
     from ..state.ipvs import VirtualServerKey
     from ..state.rule_set import RuleSet
-    from .known import TablesStates
     from .node import NodeAccess
-    from .subsystems import Subsystem
+    from .subsystem import Subsystem, TablesStates
 
 SUBSYSTEMS = (
     "sysctls",

@@ -19,10 +19,12 @@ from ..rules.names import PROCESS
 from ..state.rule_set import RuleSet
 from . import own_file, service_data, target
 from .converge import Outcome
-from .known import LookAgainError
-from .module import BACKEND, NETNS, REMEMBER, access, result_of
+from .module import BACKEND, NETNS, REMEMBER
+from .node import access
+from .result import result_of
 from .rule_set import Options, converge_rule_set, default_path, inputs_of
 from .snapshots import FILES, Snapshots
+from .subsystem import LookAgainError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..kernel import files
 from ..kernel.command import KernelError
 from .compiled import read_compiled
-from .node import RULE_SET
+from .place import RULE_SET
 
 if TYPE_CHECKING:
     from ..state.rule_set import RuleSet

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..kernel import ipset as kernel_ipset
 from ..kernel import iptables as kernel_iptables
@@ -16,7 +16,6 @@ from ..kernel import ipvs as kernel_ipvs
 from ..kernel import legacy_tables
 from ..kernel import links as kernel_links
 from ..kernel import nftables as kernel_nftables
-from ..kernel import sysctl as kernel_sysctl
 from ..kernel.accounting import AccountingObjects as Accounting
 from ..kernel.conntrack import Conntrack
 from ..kernel.facts import kernel_version
@@ -32,6 +31,7 @@ from ..state.iptables import Chain
 from ..state.iptables_rule import target
 from ..state.rule_set import RuleSet
 from .known import NOTHING, Known
+from .subsystem import Unverified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -46,8 +46,7 @@ if TYPE_CHECKING:
     from ..state.ipvs import VirtualServers as LiveServers
     from ..state.nftables import Tables as LiveTables
     from ..state.node import Link
-    from .known import TablesState, TablesStates
-    from .sysctl_originals import SysctlOriginals
+    from .subsystem import TablesState, TablesStates
 
     LazyIPVS = Callable[[], kernel_ipvs.IPVS]
 
@@ -56,63 +55,7 @@ OTHER_TABLES = ("mangle",)
 NFTABLES = "nftables"
 
 
-class Subsystem(Protocol):
-    """One subsystem. ``read`` comes first; ``plan`` and ``live`` speak of what it read.
-
-    ``atomic``: where anything is to be added or changed, all of a plan is applied with it, removals too.
-    """
-
-    atomic: bool
-
-    def read(self, desired: RuleSet) -> None:
-        """Reads what the kernel has. Raises KernelError."""
-
-    def plan(self, desired: RuleSet) -> list[Operation]:
-        """Operations towards the desired state, in an order in which they can be applied."""
-
-    def verify(self, operations: list[Operation]) -> None:
-        """Raises KernelError where the kernel would refuse an operation; called before anything is written anywhere."""
-
-    def apply(self, operations: list[Operation]) -> None:
-        """Applies operations. Raises KernelError."""
-
-    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
-        """``onto`` with what the kernel has of this subsystem and is ours or desired."""
-
-
-class _Unverified:
-    """For subsystems of which nothing can be tried out before the write."""
-
-    atomic = False
-
-    def verify(self, operations: list[Operation]) -> None:
-        pass
-
-
-class Sysctls(_Unverified):
-    """Kernel settings, and the values that those get back which are no longer wanted."""
-
-    def __init__(self, originals: SysctlOriginals | None) -> None:
-        self._originals = originals
-        self._live: dict[str, str] = {}
-
-    def read(self, desired: RuleSet) -> None:
-        self._live = kernel_sysctl.read({*desired.sysctls, *self._to_restore(desired)})
-
-    def plan(self, desired: RuleSet) -> list[Operation]:
-        return plan_node.plan_sysctls(self._live, desired.sysctls, self._to_restore(desired))
-
-    def apply(self, operations: list[Operation]) -> None:
-        kernel_sysctl.apply(operations)
-
-    def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
-        return onto._replace(sysctls=self._live)
-
-    def _to_restore(self, desired: RuleSet) -> dict[str, str]:
-        return self._originals.to_restore(desired.sysctls) if self._originals else {}
-
-
-class Timeouts(_Unverified):
+class Timeouts(Unverified):
     """Timeouts of IPVS connections."""
 
     def __init__(self, ipvs: LazyIPVS) -> None:
@@ -378,7 +321,7 @@ class VirtualServers:
         return onto._replace(virtual_servers=own)
 
 
-class DummyLink(_Unverified):
+class DummyLink(Unverified):
     """A dummy link and its addresses."""
 
     def __init__(self, runner: Runner, links: kernel_links.LinksSocket, name: str) -> None:
@@ -404,7 +347,7 @@ class DummyLink(_Unverified):
         return frozenset(local.address for local in self._links.read().addresses())
 
 
-class Flows(_Unverified):
+class Flows(Unverified):
     """Flows of UDP services that connection tracking remembers."""
 
     def __init__(self, conntrack: Conntrack) -> None:
@@ -425,7 +368,7 @@ class Flows(_Unverified):
         return onto._replace(udp_endpoints=desired.udp_endpoints)
 
 
-class AccountingObjects(_Unverified):
+class AccountingObjects(Unverified):
     """Counters that rules name."""
 
     def __init__(self, accounting: Accounting, ownership: Ownership) -> None:

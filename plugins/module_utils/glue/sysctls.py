@@ -19,8 +19,10 @@ from ..state.node import parse_sysctls, render_sysctl_file, render_sysctls, sysc
 from ..state.rule_set import RuleSet
 from . import drop_in, own_file
 from .converge import converge
-from .module import NETNS, REMEMBER, access, result_of
-from .subsystems import Sysctls
+from .kernel_settings import Sysctls
+from .module import NETNS, REMEMBER
+from .place import Place
+from .result import result_of
 
 if TYPE_CHECKING:
     from ..plan.operation import Operation
@@ -44,7 +46,7 @@ def work(module: Call) -> dict[str, Any]:
     params = module.params
     settings = desired_settings(params)
     path = drop_in.path_of(params) if params["persistent"] else None
-    node = access(module)
+    node = Place(module.params["netns"])
     originals = node.sysctl_originals(params["file"]) if path else None
     wanted_file = None if params["state"] == "absent" else render_sysctl_file(settings)
     subsystem = Settings(path, wanted_file, params["ignore_missing"], originals)

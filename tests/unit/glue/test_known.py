@@ -18,10 +18,10 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue.known import (
     Known,
     Left,
     LeftFile,
-    LookAgainError,
     merged,
     rest_of,
 )
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.subsystem import LookAgainError
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import Node, ProxyConfiguration
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import LocalAddress

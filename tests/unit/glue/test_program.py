@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kubenode.proxy.plugins.module_utils.glue import metrics, program, remembered, sysctls
-from ansible_collections.kubenode.proxy.plugins.module_utils.glue import node as node_access
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue import metrics, place, program, remembered, sysctls
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.module import Call
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import lock
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import sysctl as kernel_sysctl
@@ -32,7 +31,7 @@ FOUND = {"verb": "change", "kind": "file", "name": "/var/lib/x", "reason": "says
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the lock, the kernel's settings in proc, and in runs what is remembered."""
     monkeypatch.setattr(lock, "FOLDER", str(tmp_path))
-    monkeypatch.setattr(node_access, "STATE_FOLDER", str(tmp_path))
+    monkeypatch.setattr(place, "STATE_FOLDER", str(tmp_path))
     monkeypatch.setattr(remembered, "FOLDER", str(tmp_path / "runs"))
     monkeypatch.setattr(kernel_sysctl, "ROOT", str(tmp_path / "proc"))
     (tmp_path / "proc/net").mkdir(parents=True)
