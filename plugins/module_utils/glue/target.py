@@ -101,8 +101,8 @@ def part(
 
 def _holds(left: Left, services: NodeServiceData, inputs: Inputs, path: str, generation: int | None) -> bool:
     """Whether what was left may be what there is, and what it was made from is the same but for service data."""
-    kind = difference.TABLES.get(inputs.configuration.mode)
-    if kind is None or services.before is None or not left.knows(kind, generation):
+    kind = difference.TABLES[inputs.configuration.mode]
+    if services.before is None or not left.knows(kind, generation):
         return False
     here = [inputs.digest(), digest(services.before), files.fingerprint(path)]
     return here == [left.inputs, left.services, left.rule_set]
