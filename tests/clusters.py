@@ -115,6 +115,10 @@ def few_changes(source: random.Random, services: list[Document], mode: str = "ip
         found[service["name"]] = service
     if found and source.randrange(3) == 0:
         del found[source.choice(list(found))]
+    sticky = [service for service in found.values() if service["session_affinity"] == "ClientIP"]
+    if sticky and source.randrange(3) == 0:
+        service = source.choice(sticky)
+        found[service["name"]] = {**service, "session_affinity_timeout": source.randint(1, 86400)}
     with_endpoints = [service for service in found.values() if service["endpoints"]]
     if with_endpoints and source.randrange(2) == 0:
         service = source.choice(with_endpoints)

@@ -238,6 +238,46 @@ def test_a_chain_that_a_foreign_rule_leads_to_is_emptied_and_stays(backend: str,
     runs(less(services(3)))
     assert tool(runs.iptables, "-t", "nat", "-S", name) == f"-N {name}\n"
     assert runs(less(services(3))).found == []
+    runs(services(3))
+    assert "DNAT" in tool(runs.iptables, "-t", "nat", "-S", name)
+    runs(less(services(3)))
+    assert tool(runs.iptables, "-t", "nat", "-S", name) == f"-N {name}\n", (
+        "it is emptied each time that its endpoint goes"
+    )
+
+
+def test_another_time_to_remember_clients_takes_new_sets(runs: Runs) -> None:
+    for seconds in (100, 200, 100):
+        ports = [services(3)[0]._replace(affinity_timeout=seconds), *services(3)[1:]]
+        assert runs(ports).found
+        runs.forget()
+        assert runs(ports).found == []
+
+
+def test_what_others_wrote_into_tables_that_are_not_of_the_mode_is_known_in_the_next(tmp_path: Path) -> None:
+    runs = Runs("nftables", tmp_path, "legacy")
+    runs(services(3))
+    tool("iptables-legacy", "-A", "FORWARD", "-j", "DROP")
+    runs(less(services(3)))
+    iptables = Runs("iptables", tmp_path, "legacy")
+    iptables(services(3))
+    forward = tool("iptables-legacy", "-S", "FORWARD").split("\n")
+    assert forward.index("-A FORWARD -j DROP") > max(i for i, rule in enumerate(forward) if "KUBE-" in rule)
+
+
+def test_service_data_that_others_wrote_in_another_layout_is_replaced(runs: Runs) -> None:
+    runs(services(3))
+    path = runs.folder / "services.json"
+    for indent in (None, 1):
+        path.write_text(json.dumps(json.loads(path.read_text()), indent=indent))
+        text = path.read_text()
+        configuration = {"node": {"name": "node-a", "addresses": ["192.0.2.1", "2001:db8::1"]}}
+        for _time in range(2):
+            assert not runs.call(False, **configuration, configuration=runs.configuration)["changed"]
+        assert path.read_text() == text, "without new data it is the node's"
+        assert runs(less(services(3))).found
+        assert path.read_text() == canonical.dump(ServiceData.of(less(services(3))))
+        runs(services(3))
 
 
 def endpoint_of(listed: list[str], declared: str) -> bool:

@@ -18,6 +18,7 @@ import hashlib
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..kernel import files
 from ..kernel.run_file import RunFile
 from ..model.service import ServiceData
 from ..rules.modes import render
@@ -33,8 +34,12 @@ if TYPE_CHECKING:
     from ..state.rule_set import RuleSet
     from .subsystem import TablesState, TablesStates
 
-ROOMS = ("model", "rules", "state", "plan")
-UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+# What decides over the tables of a node, whoever runs it: a module, or the node's own program, which has more in it.
+SOURCES = (
+    *("model.", "rules.", "state.iptables", "state.nftables", "state.node", "state.rule_set"),
+    *("plan.iptables", "plan.nftables", "plan.rule_order"),
+)
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
 class Known(NamedTuple):
@@ -44,7 +49,7 @@ class Known(NamedTuple):
     """
 
     states: Mapping[str, TablesState]
-    content: Callable[[], RuleSet]
+    content: Callable[[], RuleSet | None]
     part: bool = False
 
     def tables(self, key: str, state: TablesState | None, desired: Mapping[str, object]) -> RuleSet | None:
@@ -108,12 +113,33 @@ class Left(NamedTuple):
         """Whether the kernel counts what is written into all tables of this kind."""
         return all(isinstance(state, int) for key, state in self.states.items() if key.startswith(kind))
 
+    def is_of(self, path: str) -> bool:
+        """Whether the rule set of that path is the one that was left."""
+        return bool(self.rule_set) and self.rule_set == files.fingerprint(path)
+
+    def rest_without(self, *changed: RuleSet | None) -> dict[str, Tables]:
+        """The rest but for chains of these rule sets, which are now literally as desired, or gone."""
+        return {
+            family: {
+                table: {
+                    name: chain
+                    for name, chain in chains.items()
+                    if not any(one and name in one.tables[family].get(table, {}) for one in changed)
+                }
+                for table, chains in tables.items()
+            }
+            for family, tables in self.rest.items()
+        }
+
     def whole(self, text: Callable[[], str]) -> Known:
         """All tables that are known; ``text`` is that of the rule set."""
 
         @functools.lru_cache(maxsize=None)
-        def content() -> RuleSet:
-            compiled = rule_set.parse(text())
+        def content() -> RuleSet | None:
+            try:
+                compiled = rule_set.parse(text())
+            except ValueError:
+                return None
             tables = {family: merged(found, self.rest.get(family, {})) for family, found in compiled.tables.items()}
             return compiled._replace(tables=tables)
 
@@ -133,7 +159,8 @@ class LeftFile:
             found = Left(**self._file.load())
             rest = {family: iptables.of_json(tables) for family, tables in found.rest.items()}
             endpoints = {family: int(found.endpoints[family]) for family in rule_set.FAMILIES}
-            self._loaded = found._replace(rest=rest, endpoints=endpoints, states=dict(found.states))
+            states = {key: state for key, state in found.states.items() if type(state) in (int, str)}
+            self._loaded = found._replace(rest=rest, endpoints=endpoints, states=states)
         except UNREADABLE:
             self._loaded = None
         return self._loaded
@@ -170,10 +197,10 @@ def digest(value: Any) -> str:
 def program() -> str:
     """A digest of the source that makes rule sets, wherever it was loaded from: another one may make others."""
     parent = __name__.rpartition(".glue.")[0]
-    rooms = tuple(f"{parent}.{room}." for room in ROOMS)
+    sources = tuple(f"{parent}.{source}" for source in SOURCES)
     found = hashlib.sha256()
     for name in sorted(sys.modules):
-        specification = sys.modules[name].__spec__ if name.startswith(rooms) else None
+        specification = sys.modules[name].__spec__ if name.startswith(sources) else None
         loader: Any = specification.loader if specification else None
         if specification and specification.origin and loader:
             found.update(name.encode() + loader.get_data(specification.origin))

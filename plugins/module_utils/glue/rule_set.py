@@ -57,7 +57,8 @@ class Options(NamedTuple):
     drained. ``snapshots``: how many snapshots of earlier states the node keeps; None takes none, and keeps all.
     ``sysctls``: names of the settings that count as wanted from now on; None: all of the rule set. ``texts`` by path
     are the files that the caller brings up to date afterwards, None for no file: where they cannot be written, nothing
-    is changed. ``known`` need not be read; ``live_text`` makes the text of all that is live from what was read.
+    is changed. ``known`` need not be read; ``live_text`` makes the text of all that is there from what was read, and
+    where that is a part from what the last run brought the node to.
     """
 
     only_owner: bool = False
@@ -123,13 +124,13 @@ def converge_rule_set(
 
 
 def _tables_left(subsystems: Mapping[str, Subsystem], desired: RuleSet) -> tuple[TablesStates, dict[str, Tables]]:
-    """In what states the tables are, and what they hold beside the desired chains, by family."""
+    """In what states the tables are, and what they hold beside the desired chains, by family where all is known."""
     states: TablesStates = {}
     rest: dict[str, Tables] = {}
     for subsystem in subsystems.values():
         if isinstance(subsystem, (Chains, NftablesTables)):
             states.update(subsystem.states())
-        if isinstance(subsystem, Chains):
+        if isinstance(subsystem, Chains) and not subsystem.partial:
             rest[subsystem.family] = rest_of(subsystem.live_tables, desired.tables[subsystem.family])
     return states, rest
 

@@ -125,12 +125,13 @@ class _Run:
         outcome = None
         if found:
             try:
-                outcome = self._converge_to(found)
+                outcome = self._converge_to(found, self._params["snapshots"])
             except LookAgainError as error:
                 done = error.operations
         if found is None or outcome is None:
-            found = target.whole(services, inputs, left, self._path)
-            outcome = self._converge_to(found)
+            # What was left does not hold after this run's own writes, and what was there before them is kept already.
+            found = target.whole(services, inputs, None if done else left, self._path)
+            outcome = self._converge_to(found, None if done else self._params["snapshots"])
         result = self._finish(outcome._replace(operations=[*done, *outcome.operations]), found.texts)
         if keeps and not self._check:
             self._here.left_file.save(found.left(services, inputs, left, self._path, outcome))
@@ -159,8 +160,8 @@ class _Run:
         outcome = outcome._replace(operations=[*outcome.operations, *files])
         return {**result_of(self._module, outcome, self._here), "snapshots": self._snapshots.names()}
 
-    def _converge_to(self, found: Target) -> Outcome:
-        options = self._options(found.texts, self._params["snapshots"])
+    def _converge_to(self, found: Target, snapshots: int | None) -> Outcome:
+        options = self._options(found.texts, snapshots)
         return self._converge(found.desired, options._replace(known=found.known, live_text=found.live_text))
 
     def _options(self, texts: Mapping[str, str | None], snapshots: int | None) -> Options:

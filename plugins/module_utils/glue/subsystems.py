@@ -142,6 +142,8 @@ class Chains:
         self._nftables = nftables if tool and tool.kind == kernel_iptables.NFT else None
         self._known = known
         self.live_tables: Tables = {}
+        # Whether live_tables are only what is to change.
+        self.partial = False
         # Under what live_tables are known: a table that iptables could not show counts only where it may be left out.
         self._key = ""
         # The state in which live_tables were seen, where it is known: the count of others' transactions, or a digest.
@@ -155,8 +157,9 @@ class Chains:
         self._key = f"chains {self.family} of {', '.join(sorted(tables))}"
         known = self._known.tables(self._key, before, desired.tables[self.family])
         if known is not None:
-            self.live_tables, self._at = known.tables[self.family], before
+            self.live_tables, self._at, self.partial = known.tables[self.family], before, self._known.part
             return
+        self.partial = False
         self.live_tables = kernel_iptables.read(self._runner, self._backend, self.family, tables, if_readable)
         self._at = before if before == self._state(tables.union(if_readable)) else None
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..kernel import files
 from ..model import canonical
 from ..model.changed_part import changed_part
+from ..model.errors import InputError
 from ..rules import difference
 from ..state import rule_set as state
 from ..state.iptables_rule import target
@@ -43,7 +44,7 @@ class Target(NamedTuple):
 
     def left(self, services: NodeServiceData, inputs: Inputs, before: Left | None, path: str, outcome: Outcome) -> Left:
         """What there is to say to the next run after this one; ``path`` is that of the rule set."""
-        rest = before.rest if self.known.part and before else dict(outcome.rest)
+        kept = before.rest_without(self.known.content(), self.desired) if self.known.part and before else {}
         return Left(
             inputs.digest(),
             digest(services.text),
@@ -51,7 +52,7 @@ class Target(NamedTuple):
             _small(self.desired),
             self.endpoints,
             dict(outcome.states),
-            rest,
+            {**kept, **outcome.rest},
         )
 
 
@@ -61,7 +62,7 @@ def whole(services: NodeServiceData, inputs: Inputs, left: Left | None, path: st
     desired = inputs.render(data)
     texts: dict[str, str | None] = {path: state.render(desired), services.path: services.text}
     known = NOTHING
-    if left and left.rule_set == files.fingerprint(path):
+    if left and left.is_of(path):
         known = left.whole(lambda: files.read_text(path) or "")
     return Target(desired, known, texts, state.render, data.endpoint_counts())
 
@@ -71,14 +72,17 @@ def part(
 ) -> Target | None:
     """What changes with the service ports that changed since the last run; None where all have to be looked at.
 
-    ``generation`` is that of the tables now. Raises InputError, KernelError.
+    ``generation`` is that of the tables now. Raises KernelError.
     """
     if left is None or not _holds(left, services, inputs, path, generation):
         return None
     changed = changed_part(services.before or "", services.text)
     if changed is None:
         return None
-    was, are = canonical.load(changed.before), canonical.load(changed.after)
+    try:
+        was, are = canonical.load(changed.before), canonical.load(changed.after)
+    except InputError:
+        return None
     counts = was.endpoint_counts()
     left_out = {family: count - counts[family] for family, count in left.endpoints.items()}
     was, are = was._replace(left_out=left_out), are._replace(left_out=left_out)
@@ -89,7 +93,11 @@ def part(
     text = functools.lru_cache(maxsize=None)(lambda: files.read_text(path) or "")
     texts: dict[str, str | None] = {services.path: services.text}
     if changed.before != changed.after or _small(desired) != left.small:
-        texts[path] = state.with_changes(text(), before, desired)
+        try:
+            texts[path] = state.with_changes(text(), before, desired)
+        except ValueError:
+            # A check run holds no lock: another run has written the file in between.
+            return None
 
     def live_text(live: RuleSet) -> str:
         nothing = RuleSet.empty()
@@ -104,8 +112,7 @@ def _holds(left: Left, services: NodeServiceData, inputs: Inputs, path: str, gen
     kind = difference.TABLES[inputs.configuration.mode]
     if services.before is None or not left.knows(kind, generation):
         return False
-    here = [inputs.digest(), digest(services.before), files.fingerprint(path)]
-    return here == [left.inputs, left.services, left.rule_set]
+    return left.is_of(path) and [inputs.digest(), digest(services.before)] == [left.inputs, left.services]
 
 
 def _suffices(left: Left, before: RuleSet, desired: RuleSet) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from typing import Any
 
 from . import files
@@ -17,7 +18,9 @@ from .command import KernelError
 from .namespace import identity
 
 # To be raised with every change of what such a file says, or of what a look at the same tables gives.
-FORMAT = 2
+FORMAT = 3
+# A new one begins to count transactions and tables anew.
+NF_TABLES = "/sys/module/nf_tables"
 
 
 class RunFile:
@@ -34,8 +37,10 @@ class RunFile:
         """What :meth:`save` was given last in this network namespace; empty where it cannot be read."""
         try:
             content = json.loads((self._path and files.read_text(self._path)) or "{}")
-            found = content["content"] if [content["format"], content["namespace"]] == _head() else {}
-        except (KernelError, ValueError, TypeError, KeyError, RecursionError):
+            found = content.pop("content")
+            if content != _head():
+                return {}
+        except (KernelError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -44,8 +49,7 @@ class RunFile:
         with contextlib.suppress(KernelError):
             head = _head()
             if self._path is not None and head is not None:
-                text = json.dumps({"format": head[0], "namespace": head[1], "content": content})
-                files.write_text(self._path, text, mode=0o600)
+                files.write_text(self._path, json.dumps({**head, "content": content}), mode=0o600)
 
     def remove(self) -> None:
         """Removes the file. Raises KernelError."""
@@ -53,6 +57,11 @@ class RunFile:
             files.remove(self._path)
 
 
-def _head() -> list[Any] | None:
+def _head() -> dict[str, Any] | None:
+    """What has to be the same for the content to count."""
     namespace = identity()
-    return [FORMAT, namespace] if namespace else None
+    try:
+        module = os.stat(NF_TABLES).st_ino
+    except OSError:
+        module = 0
+    return {"format": FORMAT, "namespace": namespace, "nf_tables": module} if namespace else None

@@ -18,6 +18,8 @@ from .errors import InputError
 from .service import Endpoint, ServiceData, ServicePort
 
 FORMAT = 1
+HEAD = f'{{"format":{FORMAT},"service_ports":[\n'
+TAIL = "\n]}\n"
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _TUPLES = ("external_ips", "load_balancer_ips", "source_ranges", "scheduler_flags")
 _SERVICE_PORT_DEFAULTS = tuple(ServicePort._field_defaults.get(name) for name in ServicePort._fields)
@@ -27,7 +29,7 @@ _ENDPOINT_DEFAULTS = tuple(Endpoint._field_defaults.get(name) for name in Endpoi
 def dump(data: ServiceData) -> str:
     """Service data -> text of the canonical file."""
     lines = ",\n".join([_ENCODER.encode(_service_port_fields(port)) for port in data.service_ports])
-    return f'{{"format":{FORMAT},"service_ports":[\n{lines}\n]}}\n'
+    return HEAD + lines + TAIL
 
 
 def load(text: str) -> ServiceData:

@@ -46,6 +46,8 @@ def render_difference(
     tables = {family: _chains(was.tables[family], wanted.tables[family]) for family in FAMILIES}
     if any(not name.startswith(SERVICE_CHAIN_PREFIXES) for pair in tables.values() for name in _names(pair)):
         return None
+    if any(_replaces_sets(was.nftables[name], wanted.nftables[name]) for name in wanted.nftables):
+        return None
     of_nftables = {name: _of_table(was.nftables[name], wanted.nftables[name]) for name in wanted.nftables}
     return (
         was._replace(
@@ -71,6 +73,12 @@ def _chains(was: Tables, wanted: Tables) -> tuple[Tables, Tables]:
 
 def _names(tables: tuple[Tables, Tables]) -> set[str]:
     return {name for side in tables for chains in side.values() for name in chains}
+
+
+def _replaces_sets(was: nftables.Table, wanted: nftables.Table) -> bool:
+    """Whether a set becomes another one: then all chains that name it are written again."""
+    both = was.sets.keys() & wanted.sets.keys()
+    return any(was.sets[name]._replace(elements={}) != wanted.sets[name]._replace(elements={}) for name in both)
 
 
 def _of_table(was: nftables.Table, wanted: nftables.Table) -> tuple[Table, Table]:

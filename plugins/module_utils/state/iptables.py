@@ -62,11 +62,19 @@ def parse(text: str) -> Tables:
 
 
 def of_json(content: Any) -> Tables:
-    """What JSON makes of tables -> tables."""
+    """What JSON makes of tables -> tables. Raises ValueError, TypeError or AttributeError where it is none."""
     return {
-        table: {name: Chain(policy, tuple(rules)) for name, (policy, rules) in chains.items()}
+        table: {name: _chain_of_json(policy, rules) for name, (policy, rules) in chains.items()}
         for table, chains in content.items()
     }
+
+
+def _chain_of_json(policy: Any, rules: Any) -> Chain:
+    if not isinstance(policy, (str, type(None))) or not isinstance(rules, list):
+        raise TypeError("a chain has a policy or none, and a list of rules")
+    if not all(isinstance(rule, str) for rule in rules):
+        raise TypeError("a rule is text")
+    return Chain(policy, tuple(rules))
 
 
 def parse_counters(text: str) -> dict[str, list[int]]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -32,14 +33,23 @@ from tests.clusters import FACTS
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = "ansible_collections/kubenode/proxy/plugins/module_utils"
 NAME = PACKAGE.replace("/", ".")
-SAY_PROGRAM = f"from {NAME}.glue import known, rule_set_module; print(known.program())"
+SAY_PROGRAM = f"from {NAME}.glue import known, {{}}; print(known.program())"
+LEFT = Left(
+    inputs="inputs",
+    services="services",
+    rule_set=["path", "1"],
+    small="small",
+    endpoints={"ipv4": 3, "ipv6": 0},
+    states={"nftables": 7, "chains ipv4": "x"},
+    rest={"ipv4": {"nat": {"OUTPUT": Chain("ACCEPT", ("-j X",))}}},
+)
 INPUTS = Inputs(Node("node-a", ("192.0.2.1",)), ProxyConfiguration(mode="nftables"), FACTS)
 
 
-def program(path: Path) -> str:
+def program(path: Path, caller: str = "rule_set_module") -> str:
     """What the collection at this place on the path says of itself."""
     environment = {**os.environ, "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", SAY_PROGRAM]
+    command = [sys.executable, "-c", SAY_PROGRAM.format(caller)]
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 
@@ -60,6 +70,7 @@ def test_the_same_source_is_the_same_program_wherever_it_lies(tmp_path: Path) ->
     here = program(ROOT / ".cache" / "collections")
     assert len(here.strip()) == 64
     assert program(archive(tmp_path / "one.zip")) == here
+    assert program(ROOT / ".cache" / "collections", "program") == here, "the node's own program"
 
 
 @pytest.mark.parametrize(
@@ -131,21 +142,53 @@ def test_desired_chains_and_the_rest_make_the_live_tables() -> None:
 
 
 def test_what_is_left_is_read_as_it_was_written(tmp_path: Path) -> None:
-    left = Left(
-        inputs="inputs",
-        services="services",
-        rule_set=["path", "1"],
-        small="small",
-        endpoints={"ipv4": 3, "ipv6": 0},
-        states={"nftables": 7, "chains ipv4": "x"},
-        rest={"ipv4": {"nat": {"OUTPUT": Chain("ACCEPT", ("-j X",))}}},
-    )
     path = tmp_path / "left"
-    LeftFile(str(path)).save(left)
+    LeftFile(str(path)).save(LEFT)
     again = LeftFile(str(path))
-    assert again.load() == left
+    assert again.load() == LEFT
     before = path.stat().st_ino
-    again.save(left)
+    again.save(LEFT)
     assert path.stat().st_ino == before, "what the file says already is not written"
     again.forget()
     assert LeftFile(str(path)).load() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("endpoints", {"ipv4": float("inf"), "ipv6": 0}),
+        ("rest", {"ipv4": {"nat": {"OUTPUT": [None, [1]]}}}),
+        ("rest", {"ipv4": {"nat": {"OUTPUT": [None, "-j X"]}}}),
+        ("rest", {"ipv4": {"nat": {"OUTPUT": [1, []]}}}),
+    ],
+)
+def test_a_damaged_file_tells_nothing(name: str, value: object, tmp_path: Path) -> None:
+    path = tmp_path / "left"
+    LeftFile(str(path)).save(LEFT)
+    content = json.loads(path.read_text())
+    content["content"][name] = value
+    path.write_text(json.dumps(content))
+    assert LeftFile(str(path)).load() is None
+
+
+def test_states_of_another_type_are_no_states(tmp_path: Path) -> None:
+    path = tmp_path / "left"
+    LeftFile(str(path)).save(LEFT._replace(states={"nftables": True, "chains ipv4": 3}))
+    found = LeftFile(str(path)).load()
+    assert found is not None
+    assert found.states == {"chains ipv4": 3}
+
+
+def test_no_file_is_not_the_file_that_was_left(tmp_path: Path) -> None:
+    assert not LEFT._replace(rule_set=[]).is_of(str(tmp_path / "missing"))
+
+
+def test_a_rule_set_that_cannot_be_read_is_not_known() -> None:
+    assert LEFT.whole(lambda: "not one").tables("nftables", 7, {"ip kube-proxy": {}}) is None
+
+
+def test_what_a_part_changed_is_no_longer_in_the_rest() -> None:
+    empty = RuleSet.empty()
+    changed = empty._replace(tables={"ipv4": {"nat": {"OUTPUT": Chain(None, ())}}, "ipv6": {}})
+    assert LEFT.rest_without(empty, empty) == LEFT.rest
+    assert LEFT.rest_without(changed, empty) == LEFT.rest_without(empty, changed) == {"ipv4": {"nat": {}}}
