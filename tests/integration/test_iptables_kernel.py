@@ -469,7 +469,7 @@ def test_a_table_with_rules_that_iptables_cannot_show_is_an_error() -> None:
     node = Node("nft", "ipv4")
     hook = "{ type filter hook input priority 0; }"
     run("nft", f"add table ip filter; add chain ip filter INPUT {hook}; add rule ip filter INPUT ct state new accept")
-    with pytest.raises(KernelError, match="iptables-nft cannot show the table filter"):
+    with pytest.raises(KernelError, match="iptables cannot show the table filter"):
         node.tables()
     assert iptables.read(node.runner, node.backend, "ipv4", ["nat"]) == {}
 

@@ -131,8 +131,11 @@ class Left(NamedTuple):
             for family, tables in self.rest.items()
         }
 
-    def whole(self, text: Callable[[], str]) -> Known:
-        """All tables that are known; ``text`` is that of the rule set."""
+    def whole(self, text: Callable[[], str], desired: RuleSet) -> Known:
+        """All tables that are known; ``text`` is that of the rule set.
+
+        What is there as ``desired`` is held once: large tables take as much memory as all else.
+        """
 
         @functools.lru_cache(maxsize=None)
         def content() -> RuleSet | None:
@@ -140,7 +143,10 @@ class Left(NamedTuple):
                 compiled = rule_set.parse(text())
             except ValueError:
                 return None
-            tables = {family: merged(found, self.rest.get(family, {})) for family, found in compiled.tables.items()}
+            tables = {
+                family: merged(as_desired(found, desired.tables[family]), self.rest.get(family, {}))
+                for family, found in compiled.tables.items()
+            }
             return compiled._replace(tables=tables)
 
         return Known(self.states, content)
@@ -178,6 +184,15 @@ class LeftFile:
 def merged(tables: Tables, rest: Tables) -> Tables:
     """Tables with the chains of ``rest`` in the place of those of the same name."""
     return {name: {**tables.get(name, {}), **rest.get(name, {})} for name in {**tables, **rest}}
+
+
+def as_desired(tables: Tables, desired: Tables) -> Tables:
+    """The same tables, with the very chains of ``desired`` in the place of equal ones."""
+    found: Tables = {}
+    for table, chains in tables.items():
+        wanted = desired.get(table, {})
+        found[table] = {name: wanted[name] if wanted.get(name) == chain else chain for name, chain in chains.items()}
+    return found
 
 
 def rest_of(live: Tables, desired: Tables) -> Tables:

@@ -160,8 +160,10 @@ class Chains:
             self.live_tables, self._at, self.partial = known.tables[self.family], before, self._known.part
             return
         self.partial = False
-        self.live_tables = kernel_iptables.read(self._runner, self._backend, self.family, tables, if_readable)
+        text = kernel_iptables.listing(self._runner, self._backend, self.family)
+        # In this order, as rules and what a digest is made of take much memory each.
         self._at = before if before == self._state(tables.union(if_readable)) else None
+        self.live_tables = kernel_iptables.tables_of(text, tables, if_readable)
 
     def _to_read(self, desired: RuleSet) -> tuple[frozenset[str], Collection[str]]:
         """Names of tables, and of those that may be such as iptables cannot show."""

@@ -63,7 +63,7 @@ def whole(services: NodeServiceData, inputs: Inputs, left: Left | None, path: st
     texts: dict[str, str | None] = {path: state.render(desired), services.path: services.text}
     known = NOTHING
     if left and left.is_of(path):
-        known = left.whole(lambda: files.read_text(path) or "")
+        known = left.whole(lambda: files.read_text(path) or "", desired)
     return Target(desired, known, texts, state.render, data.endpoint_counts())
 
 

@@ -118,20 +118,27 @@ def detect(
 def read(
     runner: Runner, backend: Backend, family: str, tables: Iterable[str] = TABLES, if_readable: Collection[str] = ()
 ) -> Tables:
-    """The tables of one family, in one process; none where the family is not available.
+    """The tables of one family, in one process; none where the family is not available. Raises KernelError."""
+    return tables_of(listing(runner, backend, family), tables, if_readable)
+
+
+def listing(runner: Runner, backend: Backend, family: str) -> str:
+    """What iptables-save prints of one family, "" where the family is not available. Raises KernelError."""
+    tool = backend.tools.get(family)
+    return runner.run([f"{tool.program}-save"]).stdout if tool else ""
+
+
+def tables_of(text: str, tables: Iterable[str], if_readable: Collection[str] = ()) -> Tables:
+    """The tables of a listing.
 
     Raises KernelError for a table that iptables cannot show, as nft wrote what it does not understand into it; such a
     table of ``if_readable`` is left out.
     """
-    tool = backend.tools.get(family)
-    if tool is None:
-        return {}
-    text = runner.run([f"{tool.program}-save"]).stdout
     wanted = set(tables)
     unreadable = wanted.intersection(UNREADABLE.findall(text))
     if unreadable:
         raise KernelError(
-            f"{tool.program} cannot show the table {', '.join(sorted(unreadable))}: another program keeps nftables "
+            f"iptables cannot show the table {', '.join(sorted(unreadable))}: another program keeps nftables "
             "rules in it that iptables does not understand. See 'nft list ruleset', and move these into another table"
         )
     wanted.update(if_readable)

@@ -12,6 +12,7 @@ diff it, and load a section by hand.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Dict, FrozenSet, NamedTuple, Tuple
 
@@ -23,6 +24,8 @@ SECTIONS = (
     *("settings", "sysctls", "ipvs timeouts", "sets", *(f"tables {family}" for family in FAMILIES)),
     *("virtual servers", "link", "udp endpoints", "accounting objects", "nftables"),
 )
+# What stands before a section: after an empty line, which no tool prints inside its part.
+SECTION = re.compile(rf"\n\[({'|'.join(SECTIONS)})\]\n")
 # (address, port) of a service -> (address, port) of its serving endpoints
 UDPEndpoints = Dict[Tuple[str, int], FrozenSet[Tuple[str, int]]]
 
@@ -130,10 +133,7 @@ def _parse_endpoints(text: str) -> UDPEndpoints:
 
 
 def _sections(text: str) -> dict[str, str]:
-    sections: dict[str, str] = {}
-    # A section starts after an empty line, which no tool prints inside its part.
-    for part in text.split("\n\n[")[1:]:
-        name, _newline, body = part.partition("]\n")
-        content = body.rstrip("\n")
-        sections[name] = f"{content}\n" if content else ""
-    return sections
+    heads = list(SECTION.finditer(text))
+    ends = [*(head.start() for head in heads[1:]), len(text)]
+    # A large section is copied just once.
+    return {head.group(1): text[head.end() : end] for head, end in zip(heads, ends)}

@@ -184,7 +184,7 @@ def test_no_file_is_not_the_file_that_was_left(tmp_path: Path) -> None:
 
 
 def test_a_rule_set_that_cannot_be_read_is_not_known() -> None:
-    assert LEFT.whole(lambda: "not one").tables("nftables", 7, {"ip kube-proxy": {}}) is None
+    assert LEFT.whole(lambda: "not one", RuleSet.empty()).tables("nftables", 7, {"ip kube-proxy": {}}) is None
 
 
 def test_what_a_part_changed_is_no_longer_in_the_rest() -> None:
