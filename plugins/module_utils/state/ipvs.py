@@ -11,6 +11,7 @@ Identity, configuration and statistics are separate types, so that a counter can
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Dict, NamedTuple, Tuple
 
@@ -170,13 +171,8 @@ def service_lines(key: VirtualServerKey, server: VirtualServer) -> Iterator[str]
     if server.persistence_engine:
         words.append(f"--pe {server.persistence_engine}")
     yield " ".join(words + _flag_words(server))
-    for real_key, real in sorted(server.real_servers.items(), key=lambda item: str(item[0])):
-        line = f"-a {option} -r {real_key} {OPTION_OF_FORWARDING[real.forwarding]} -w {real.weight}"
-        if real.upper_threshold:
-            line += f" -x {real.upper_threshold}"
-        if real.lower_threshold:
-            line += f" -y {real.lower_threshold}"
-        yield line + _tunnel_words(real.tunnel)
+    for end, real in sorted([(str(real_key), real) for real_key, real in server.real_servers.items()]):
+        yield f"-a {option} -r {end} {_real_server_words(real)}"
 
 
 def render(servers: VirtualServers) -> str:
@@ -253,6 +249,17 @@ def _parse_real_server(words: list[str]) -> tuple[RealServerKey, RealServer]:
         int(options.get("-y", "0")),
         Tunnel(options.get("--tun-type", "ipip"), int(options.get("--tun-port", "0")), checksum),
     )
+
+
+# Most real servers of a node are configured alike.
+@functools.lru_cache(maxsize=256)
+def _real_server_words(real: RealServer) -> str:
+    words = f"{OPTION_OF_FORWARDING[real.forwarding]} -w {real.weight}"
+    if real.upper_threshold:
+        words += f" -x {real.upper_threshold}"
+    if real.lower_threshold:
+        words += f" -y {real.lower_threshold}"
+    return words + _tunnel_words(real.tunnel)
 
 
 def _flag_words(server: VirtualServer) -> list[str]:
