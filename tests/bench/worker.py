@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.place import LOCK
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set import compile_rule_set
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import restore_input
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables_stages import stages
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipvs import IPVS
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.lock import FOLDER
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.namespace import enter
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.nftables import script
 from ansible_collections.kubenode.proxy.plugins.module_utils.model import canonical, native
@@ -283,6 +285,8 @@ def main() -> None:
         desired = bench.compile(path)
         figures["raw restore"] = of_tools(lambda: RAW[mode](desired, backend))
         empty(mode, backend)
+    for left in Path(FOLDER).glob(f"{LOCK}-{netns}.*"):
+        left.unlink()
     print(json.dumps(figures))
 
 
