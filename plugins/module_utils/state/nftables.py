@@ -19,6 +19,7 @@ from typing import Dict, NamedTuple, Tuple
 Options = Tuple[Tuple[str, str], ...]
 SETS = ("set", "map")
 OPEN_ELEMENTS = "\t\telements = { "
+ELEMENT_END = ",\n\t\t\t     "
 # A comma ends an element, unless it stands in a comment.
 ELEMENT = re.compile(r'(?:[^",]|"[^"]*")+')
 PARTS = re.compile(r'([^"]*?)(?: comment "([^"]*)")?(?: : ([^"]+))?')
@@ -67,9 +68,6 @@ class Set(NamedTuple):
     def dynamic(self) -> bool:
         """Whether packets add the elements: they are the kernel's own then, and nobody's wish."""
         return "dynamic" in self.flags
-
-
-EMPTY_SET = Set("set", (), {})
 
 
 class Chain(NamedTuple):
@@ -140,15 +138,14 @@ def _base_first(item: tuple[str, Chain]) -> tuple[bool, str]:
 
 def set_lines(name: str, found: Set) -> Iterator[str]:
     """The lines of a set or map."""
+    return _set_lines(name, found, [element_text(key, element) for key, element in sorted(found.elements.items())])
+
+
+def _set_lines(name: str, found: Set, elements: list[str]) -> Iterator[str]:
     lines = [" ".join(option).rstrip() for option in found.options]
-    if found.elements:
-        lines.append(f"elements = {{ {elements_text(found.elements)} }}")
+    if elements:
+        lines.append(f"elements = {{ {ELEMENT_END.join(elements)} }}")
     return _block(f"{found.kind} {name}", lines)
-
-
-def elements_text(elements: dict[str, Element]) -> str:
-    """Elements, sorted, separated by comma and line feed."""
-    return ",\n\t\t\t     ".join(element_text(key, element) for key, element in sorted(elements.items()))
 
 
 def element_text(key: str, element: Element) -> str:
@@ -278,27 +275,32 @@ def _with_changes(body: str, before: Table, after: Table) -> str:
     found = BLOCK.search(body)
     first = found.start() if found else len(body)
     blocks = {block.partition(" {\n")[0][1:]: block for block in body[first:].rstrip("\n").split("\n\n") if block}
-    for name in {**before.sets, **after.sets}:
-        was, wanted = before.sets.get(name), after.sets.get(name)
-        head = f"{(wanted or was or EMPTY_SET).kind} {name}"
-        old = blocks.pop(head, None)
-        if wanted:
-            # What there is of others' elements is in the text only.
-            kept = dict(_parsed_set(old).elements) if old else {}
-            for key in was.elements if was else ():
-                kept.pop(key, None)
-            blocks[head] = "\n".join(set_lines(name, wanted._replace(elements={**kept, **wanted.elements})))
-    for name in {**before.chains, **after.chains}:
-        blocks.pop(f"chain {name}", None)
-        if name in after.chains:
-            blocks[f"chain {name}"] = "\n".join(chain_lines(name, after.chains[name]))
-    ordered = [block for _head, block in sorted(blocks.items(), key=_place)]
+    heads = set(blocks)
+    for name, wanted in after.sets.items():
+        head = f"{wanted.kind} {name}"
+        blocks[head] = _changed_set(name, blocks.get(head, ""), before.sets.get(name), wanted)
+    for name, chain in after.chains.items():
+        blocks[f"chain {name}"] = "\n".join(chain_lines(name, chain))
+    for name, was in before.sets.items():
+        if name not in after.sets:
+            del blocks[f"{was.kind} {name}"]
+    for name in before.chains.keys() - after.chains.keys():
+        del blocks[f"chain {name}"]
+    # What is not new is in its place.
+    ordered = (
+        list(blocks.values()) if heads.issuperset(blocks) else [one for _, one in sorted(blocks.items(), key=_place)]
+    )
     return body[:first] + "\n\n".join(ordered) + "\n" * bool(ordered)
 
 
-def _parsed_set(block: str) -> Set:
-    head, *body = block.split("\n")
-    return _set(head.split()[0], body[:-1])
+def _changed_set(name: str, block: str, was: Set | None, wanted: Set) -> str:
+    """The block of a set in which elements changed. The others' are in the text only, and not taken apart."""
+    _head, opened, rest = block.partition(f"\n{OPEN_ELEMENTS}")
+    elements = rest[: rest.rindex(" }\n")].split(ELEMENT_END) if opened else []
+    gone = {element_text(*item) for item in was.elements.items()} if was else set()
+    come = [element_text(*item) for item in wanted.elements.items()]
+    # The order of these texts is that of their keys, as a space comes before whatever a key goes on with.
+    return "\n".join(_set_lines(name, wanted, sorted([*(one for one in elements if one not in gone), *come])))
 
 
 def _place(item: tuple[str, str]) -> tuple[int, bool, str]:
