@@ -150,3 +150,28 @@ def test_what_is_removed_is_gone(tmp_path: Path) -> None:
     assert not path.exists()
     with pytest.raises(KernelError, match=rf"^cannot remove {tmp_path}: "):
         files.remove(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["one\r\ntwo\r\n", "one\rtwo\r", "one\ntwo\n"])
+def test_lines_end_with_a_line_feed_whoever_wrote_them(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(text.encode())
+    assert files.read_text(str(path)) == "one\ntwo\n"
+
+
+def test_what_is_not_utf_8_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(KernelError, match=f"cannot read {path}"):
+        files.read_text(str(path))
+
+
+def test_a_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert files.fingerprint(str(path)) == []
+    path.write_text("one")
+    before = files.fingerprint(str(path))
+    assert files.fingerprint(str(path)) == before
+    path.write_text("two")
+    os.utime(path, ns=(0, path.stat().st_mtime_ns))
+    assert files.fingerprint(str(path)) != before
