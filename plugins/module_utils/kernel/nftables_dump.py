@@ -46,7 +46,7 @@ SUBSYSTEM = 10 << 8
 GET_TABLE, GET_CHAIN, GET_RULE, GET_SET, GET_ELEMENTS, GET_GENERATION = 1, 4, 7, 10, 13, 16
 GET_OBJECT, GET_FLOWTABLE = 19, 23
 _GENERATION_ID, _TABLE_NAME, _TABLE_FLAGS, _TABLE_HANDLE, _TABLE_USERDATA = 1, 1, 2, 4, 6
-_OF_TABLE, _SET_NAME, _SET_HANDLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 16, 2, 4
+_OF_TABLE, _SET_NAME, _SET_HANDLE, _RULE_CHAIN = 1, 2, 16, 2
 # As nft has the kernel name an anonymous set, in the expressions of a rule; and as it prints its elements.
 ANONYMOUS_NAME = re.compile(rb"(__(?:map|set)\d+)\0")
 ANONYMOUS_TEXT = re.compile(r"\{[^}]*\}")
@@ -177,9 +177,9 @@ class _Table:
         of_name: dict[str, str] = {}
         rules = {chain_: iter(content.rules) for chain_, content in written.chains.items()}
         for message in self._dump(GET_RULE):
-            found = attributes(message, HEADER_BYTES)
-            names = ANONYMOUS_NAME.findall(found.get(_RULE_EXPRESSIONS, b""))
-            content = ANONYMOUS_TEXT.findall(next(rules[text(found[_RULE_CHAIN])], ""))
+            # Not just in its expressions: what looks like the name of a set elsewhere makes two of them, or none there.
+            names = ANONYMOUS_NAME.findall(message)
+            content = ANONYMOUS_TEXT.findall(next(rules[self._chain_of(message)], ""))
             if len(names) == len(content) == 1:
                 of_name[names[0].decode()] = content[0]
         sets = (attributes(message, HEADER_BYTES) for message in self._dump(GET_SET))
@@ -202,6 +202,14 @@ class _Table:
             for body in found
             if body.startswith(of_table, HEADER_BYTES) or attributes(body, HEADER_BYTES)[_OF_TABLE] == own
         ]
+
+    def _chain_of(self, message: bytes) -> str:
+        """The chain of a rule, which is what the kernel tells next after its table."""
+        start = HEADER_BYTES + len(attribute(_OF_TABLE, self.name.encode() + b"\0"))
+        length, kind = struct.unpack_from("=HH", message, start)
+        if kind != _RULE_CHAIN:
+            return text(attributes(message, HEADER_BYTES)[_RULE_CHAIN])
+        return text(message[start + 4 : start + length])
 
     def _elements(self, of: SetHeader) -> list[Value]:
         return values(self._dump(GET_ELEMENTS, attribute(_SET_NAME, of.name.encode() + b"\0")), of)
