@@ -68,6 +68,6 @@ def test_tables_cost_the_same_whatever_they_hold(
 def test_virtual_servers_cost_a_message_each(services: int, guest: Node) -> None:
     """One to read the real servers of each, one to write it, and one to write each real server."""
     first, second, changed = costs(guest.run, "ipvs", "auto", services)
-    assert first[1:] == (13, 19 + services * (1 + 1 + ENDPOINTS))
-    assert second == (0, 4, 13 + services)
-    assert changed == (2, 6, 17 + services)
+    assert first[1:] == (13, 21 + services * (1 + 1 + ENDPOINTS))
+    assert second == (0, 4, 15 + services)
+    assert changed == (2, 6, 19 + services)
