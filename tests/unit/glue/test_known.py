@@ -53,6 +53,13 @@ def program(path: Path, caller: str = "rule_set_module") -> str:
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 
+def installed(folder: Path) -> Path:
+    """This collection as files, in a folder for the path."""
+    (folder / "ansible_collections" / "kubenode").mkdir(parents=True)
+    (folder / "ansible_collections" / "kubenode" / "proxy").symlink_to(ROOT)
+    return folder
+
+
 def archive(path: Path, changed: str = "") -> Path:
     """The collection as Ansible sends it, with a comment more in one file."""
     folder = ROOT / "plugins" / "module_utils"
@@ -67,10 +74,11 @@ def archive(path: Path, changed: str = "") -> Path:
 
 
 def test_the_same_source_is_the_same_program_wherever_it_lies(tmp_path: Path) -> None:
-    here = program(ROOT / ".cache" / "collections")
+    files = installed(tmp_path)
+    here = program(files)
     assert len(here.strip()) == 64
     assert program(archive(tmp_path / "one.zip")) == here
-    assert program(ROOT / ".cache" / "collections", "program") == here, "the node's own program"
+    assert program(files, "program") == here, "the node's own program"
 
 
 @pytest.mark.parametrize(
