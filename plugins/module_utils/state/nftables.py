@@ -287,10 +287,9 @@ def _with_changes(body: str, before: Table, after: Table) -> str:
     for name in before.chains.keys() - after.chains.keys():
         del blocks[f"chain {name}"]
     # What is not new is in its place.
-    ordered = (
-        list(blocks.values()) if heads.issuperset(blocks) else [one for _, one in sorted(blocks.items(), key=_place)]
-    )
-    return body[:first] + "\n\n".join(ordered) + "\n" * bool(ordered)
+    if not heads.issuperset(blocks):
+        blocks = dict(sorted(blocks.items(), key=_place))
+    return body[:first] + "\n\n".join(blocks.values()) + "\n" * bool(blocks)
 
 
 def _changed_set(name: str, block: str, was: Set | None, wanted: Set) -> str:
