@@ -108,7 +108,8 @@ class Sets:
         return plan_ipset.plan(self.live_sets, desired.sets, self._ownership.sets, self._exact)
 
     def verify(self, operations: list[Operation]) -> None:
-        kernel_ipset.ensure_able(self._runner)
+        if any(operation.kind == "set" for operation in operations):
+            kernel_ipset.ensure_able(self._runner)
         kernel_ipset.verify(self._runner, operations)
 
     def apply(self, operations: list[Operation]) -> None:

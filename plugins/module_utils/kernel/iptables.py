@@ -88,8 +88,8 @@ def detect(
 ) -> Backend:
     """The node's iptables. ``choice`` is ``auto`` (what the command iptables is), ``nft`` or ``legacy``.
 
-    Costs one process per family, and one more per family where the other back end has tables. Raises KernelError
-    where iptables is missing, and, for ``auto``, where both back ends hold rules: traffic would pass through both.
+    Costs a process, another where the families have programs of their own, and one more per family where the other
+    back end has tables. Raises KernelError where iptables is missing, and, for ``auto``, where both back ends hold rules: traffic would pass through both.
     """
     tools: dict[str, Tool] = {}
     unavailable: dict[str, str] = {}
@@ -100,7 +100,7 @@ def detect(
         elif family == "ipv6" and runner.find(name) is None:
             unavailable[family] = f"{name} is not installed"
         else:
-            tools[family] = _tool(runner, name)
+            tools[family] = _same_program(runner, name, tools.values()) or _tool(runner, name)
     elsewhere: list[str] = []
     for family, tool in tools.items():
         other = LEGACY if tool.kind == NFT else NFT
@@ -291,6 +291,13 @@ def _explain(error: CommandError, text: str, written: bool) -> str:
         parts.append("if another program changed the chain meanwhile, run again")
     parts.append(f"written before that: table {', '.join(complete)}" if complete else "nothing was written")
     return "; ".join(parts)
+
+
+def _same_program(runner: Runner, name: str, tools: Iterable[Tool]) -> Tool | None:
+    """The tool of this name, where it is another link to the program of one of the tools; None where it is not."""
+    path = os.path.realpath(runner.find(name) or "")
+    alike = (tool for tool in tools if os.path.realpath(runner.find(tool.program) or "") == path)
+    return next((tool._replace(program=name) for tool in alike), None)
 
 
 def _tool(runner: Runner, program: str) -> Tool:

@@ -12,15 +12,22 @@ JSON, one service port per line, fields with their default value left out. The s
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .service import Endpoint, ServiceData, ServicePort
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 FORMAT = 1
 HEAD = f'{{"format":{FORMAT},"service_ports":[\n'
 TAIL = "\n]}\n"
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_DECODER = json.JSONDecoder()
+_BETWEEN = re.compile(r"\s*,\s*")
+_END = re.compile(r"\s*\]\s*\}\s*\Z")
 _TUPLES = ("external_ips", "load_balancer_ips", "source_ranges", "scheduler_flags")
 _SERVICE_PORT_DEFAULTS = tuple(ServicePort._field_defaults.get(name) for name in ServicePort._fields)
 _ENDPOINT_DEFAULTS = tuple(Endpoint._field_defaults.get(name) for name in Endpoint._fields)
@@ -38,17 +45,40 @@ def load(text: str) -> ServiceData:
     Raises InputError where it is no canonical file, or one of another format.
     """
     try:
-        document = json.loads(text)
-    except ValueError as error:
+        found = _one_by_one(text) if text.startswith(HEAD + "{") else _all_at_once(text)
+        return ServiceData(tuple([_service_port(fields) for fields in found]))
+    except json.JSONDecodeError as error:
         raise InputError([f"not a canonical service data file: {error}"]) from error
+    except (KeyError, TypeError) as error:
+        raise InputError([f"damaged canonical service data file: {error}"]) from error
+
+
+def _one_by_one(text: str) -> Iterator[dict[str, Any]]:
+    """The service ports of a file that begins as :func:`dump` writes one with any. Raises JSONDecodeError.
+
+    What JSON makes of one is free again for the next: new memory takes longer than the parsing.
+    """
+    at = len(HEAD)
+    while True:
+        fields, end = _DECODER.raw_decode(text, at)
+        yield fields
+        between = _BETWEEN.match(text, end)
+        if not between:
+            break
+        at = between.end()
+    if not _END.match(text, end):
+        raise json.JSONDecodeError("Expecting ',' delimiter or the end", text, end)
+
+
+def _all_at_once(text: str) -> Iterable[dict[str, Any]]:
+    """Those of any other file. Raises JSONDecodeError, InputError, KeyError."""
+    document = json.loads(text)
     if not isinstance(document, dict) or "format" not in document:
         raise InputError(["not a canonical service data file: it has no format number"])
     if document["format"] != FORMAT:
         raise InputError([f"canonical service data of format {document['format']}, this collection reads {FORMAT}"])
-    try:
-        return ServiceData(tuple([_service_port(fields) for fields in document["service_ports"]]))
-    except (KeyError, TypeError) as error:
-        raise InputError([f"damaged canonical service data file: {error}"]) from error
+    found: Iterable[dict[str, Any]] = document["service_ports"]
+    return found
 
 
 def _service_port_fields(port: ServicePort) -> dict[str, object]:

@@ -93,7 +93,9 @@ def _small_sections(rule_set: RuleSet) -> dict[str, str]:
 
 
 def _text(sections: Mapping[str, str]) -> str:
-    return FIRST_LINE + "\n" + "".join(f"\n[{name}]\n{sections[name]}" for name in SECTIONS)
+    # A large section is copied just once.
+    parts = [part for name in SECTIONS for part in (f"\n[{name}]\n", sections[name])]
+    return "".join([FIRST_LINE, "\n", *parts])
 
 
 def parse(text: str) -> RuleSet:

@@ -53,6 +53,13 @@ def test_one_service_port_per_line_without_defaults() -> None:
     )
 
 
+WEB = (
+    '{"namespace":"default","name":"web","port_name":"","protocol":"tcp","family":"ipv4","cluster_ip":"10.96.0.1",'
+    '"port":80}'
+)
+NO_END = f"Expecting ',' delimiter or the end: line 2 column {len(WEB) + 1}"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -60,6 +67,12 @@ def test_one_service_port_per_line_without_defaults() -> None:
         ("[]", "not a canonical service data file: it has no format number"),
         ("{}", "not a canonical service data file: it has no format number"),
         ('{"format": 2}', "canonical service data of format 2, this collection reads 1"),
+        (
+            canonical.HEAD + '{"',
+            "not a canonical service data file: Unterminated string starting at: line 2 column 2 (char 31)",
+        ),
+        (canonical.HEAD + WEB, f"not a canonical service data file: {NO_END} (char 149)"),
+        (canonical.HEAD + WEB + WEB + canonical.TAIL, f"not a canonical service data file: {NO_END} (char 149)"),
         ('{"format": 1}', "damaged canonical service data file: 'service_ports'"),
         ('{"format": 1, "service_ports": 7}', "damaged canonical service data file: 'int' object is not iterable"),
     ],
@@ -68,6 +81,14 @@ def test_what_is_no_canonical_file(text: str, problem: str) -> None:
     with pytest.raises(InputError) as caught:
         canonical.load(text)
     assert caught.value.problems == [problem]
+
+
+def test_a_file_in_another_layout_is_read_too() -> None:
+    port = ServicePort("default", "web", "", "tcp", "ipv4", "10.96.0.1", 80)
+    expected = ServiceData((port, port))
+    assert canonical.load(canonical.HEAD + f"{WEB} , \n\n {WEB}" + " ] }") == expected
+    assert canonical.load(f'{{"service_ports": [{WEB}, {WEB}], "format": 1}}') == expected
+    assert canonical.load(canonical.HEAD + canonical.TAIL) == ServiceData(())
 
 
 def test_ten_thousand_services_load_fast() -> None:
