@@ -6,8 +6,8 @@
 
 usage: python -m tests.bench.worker MODE BACKEND SERVICES ENDPOINTS NETNS
 
-Every converge is a process of its own, as a module's is: the figures are those of parsing the file, compiling, reading,
-planning, writing, reading again, and of the files of the node, with a snapshot.
+The figures of a run are those of parsing the file, compiling, reading, planning, writing, reading again, and of the
+files of the node, with a snapshot.
 """
 
 from __future__ import annotations
@@ -42,13 +42,12 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.rules.names import 
 from ansible_collections.kubenode.proxy.plugins.module_utils.state import ipset, nftables
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
+from tests.bench.converge import CONFIGURATION
 from tests.clusters import NODE, regular_services
-from tests.rule_set_call import call_rule_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CONFIGURATION = {"cluster_cidrs": ["10.0.0.0/8"], "conntrack_max_per_core": 0, "conntrack_min": 0}
 NOTHING = Ownership(lambda *_: False, lambda *_: False, lambda _: False, lambda _: False)
 PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 TABLES = [nftables_name(family) for family in PROGRAMS]
@@ -58,53 +57,21 @@ class Bench:
     """One mode at one size, on the node whose files are in a folder."""
 
     def __init__(self, mode: str, backend: str, netns: str | None, folder: str) -> None:
-        self._netns = netns
-        self._backend = backend
-        self._folder = folder
-        self._configuration = {**CONFIGURATION, "mode": mode}
+        self._arguments = [mode, backend, netns or "", folder]
 
     def converge(self, path: Path) -> dict[str, Any]:
-        """What the module does on the node, from its file to its result; Ansible's part is left out."""
-        given: dict[str, Any] = {"node": {"name": NODE}, "configuration": self._configuration, "incoming": str(path)}
-        start, before = time.monotonic(), processor_seconds()
-        result = call_rule_set(self._access, **given)
-        return {
-            "seconds": time.monotonic() - start,
-            "processor": processor_seconds() - before,
-            **result["figures"]["seconds"],
-            "operations": sum(count for what, count in result["counts"].items() if not what.endswith(" file")),
-            "processes": result["figures"]["processes"],
-            "messages": result["figures"]["messages"],
-            "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        }
-
-    def in_child(self, path: Path) -> dict[str, Any]:
-        """The figures of :meth:`converge` in a new process, which has read nothing yet."""
-        reader, writer = os.pipe()
-        if os.fork() == 0:
-            os.close(reader)
-            with os.fdopen(writer, "w") as pipe:
-                json.dump(self.converge(path), pipe)
-            os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader) as pipe:
-            figures: dict[str, Any] = json.load(pipe)
-        os.wait()
+        """The figures of a run of the module with this service data."""
+        command = [sys.executable, "-m", "tests.bench.converge", *self._arguments, str(path)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        figures: dict[str, Any] = json.loads(done.stdout)
         return figures
 
     def compile(self, path: Path) -> RuleSet:
         """The rule set alone."""
-        data, configuration = canonical.load(path.read_text()), parse_configuration(self._configuration)
-        return compile_rule_set(data, parse_node({"name": NODE}), configuration, self._access())
-
-    def _access(self) -> NodeAccess:
-        return NodeAccess(self._netns, self._backend, self._folder)
-
-
-def processor_seconds() -> float:
-    """What this process and those that it has waited for took of the processors, in the kernel too."""
-    used = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
-    return sum(one.ru_utime + one.ru_stime for one in used)
+        mode, backend, netns, folder = self._arguments
+        configuration = parse_configuration({**CONFIGURATION, "mode": mode})
+        access = NodeAccess(netns or None, backend, folder)
+        return compile_rule_set(canonical.load(path.read_text()), parse_node({"name": NODE}), configuration, access)
 
 
 def of_tools(work: Callable[[], float]) -> dict[str, float]:
@@ -264,19 +231,19 @@ def main() -> None:
         bench = Bench(mode, backend, netns, folder)
         figures: dict[str, Any] = {"bytes": path.stat().st_size}
         # The first tools of all load kernel modules and files.
-        bench.in_child(few)
+        bench.converge(few)
         empty(mode, backend)
-        figures["first converge"] = bench.in_child(path)
-        figures["second run"] = bench.in_child(path)
-        figures["one endpoint changed"] = bench.in_child(changed)
+        figures["first converge"] = bench.converge(path)
+        figures["second run"] = bench.converge(path)
+        figures["one endpoint changed"] = bench.converge(changed)
         if "nft" in mode + backend:
             others_write()
-            figures["second run after others"] = bench.in_child(changed)
+            figures["second run after others"] = bench.converge(changed)
         tampers = TAMPERS[mode](bench.compile(changed), backend)
         for command in tampers:
             subprocess.run(command, check=True, capture_output=True)
         figures["tampers"] = len(tampers)
-        figures["run after tampers"] = bench.in_child(changed)
+        figures["run after tampers"] = bench.converge(changed)
         if mode != "ipvs":
             desired = bench.compile(changed)
             figures["raw chain"] = of_tools(lambda: raw_chain(desired, mode, backend))

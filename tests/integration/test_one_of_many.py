@@ -39,9 +39,9 @@ def test_one_edited_rule_is_found_and_set_right(mode: str, backend: str, rules: 
     path = tmp_path / "services.json"
     path.write_text(canonical.dump(native.parse(regular_services(rules // RULES_OF_A_SERVICE, 10))))
     bench = Bench(mode, backend, None, str(tmp_path))
-    assert bench.in_child(path)["operations"]
-    assert bench.in_child(path)["operations"] == 0
+    assert bench.converge(path)["operations"]
+    assert bench.converge(path)["operations"] == 0
     (command,) = TAMPERS[mode](bench.compile(path), backend)
     subprocess.run(command, check=True, capture_output=True)
-    assert bench.in_child(path)["operations"] == 1
-    assert bench.in_child(path)["operations"] == 0
+    assert bench.converge(path)["operations"] == 1
+    assert bench.converge(path)["operations"] == 0

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..kernel import files
 from ..kernel.run_file import RunFile
 from ..model.service import ServiceData
+from ..rules.difference import TABLES
 from ..rules.modes import render
+from ..rules.names import DEVICE
 from ..state import iptables, rule_set
 from .subsystem import LookAgainError
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 # What decides over the tables of a node, whoever runs it: a module, or the node's own program, which has more in it.
 SOURCES = (
-    *("model.", "rules.", "state.iptables", "state.nftables", "state.node", "state.rule_set"),
+    *("model.", "rules.", *(f"state.{name}" for name in ("ipset", "iptables", "ipvs", "nftables", "node", "rule_set"))),
     *("plan.iptables", "plan.nftables", "plan.rule_order"),
 )
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
@@ -79,12 +81,15 @@ class Inputs(NamedTuple):
         return render(data, *self)
 
     def digest(self) -> str:
-        """Equal for inputs of which the same service ports get the same chains, sets and maps.
+        """Equal for inputs of which the same service ports get the same rule set.
 
         Of the node's addresses that is what the rules make of them without any service: interfaces of pods come and go.
+        In IPVS mode, where each address of the node may serve, it is all but those that are bound for services.
         """
-        without_services = rule_set.render(render(ServiceData(()), *self))
-        return digest([program(), without_services, *self[:2], self.facts._replace(addresses=())])
+        of_addresses: object = [local for local in self.facts.addresses if local.interface != DEVICE]
+        if self.configuration.mode in TABLES:
+            of_addresses = rule_set.render(render(ServiceData(()), *self))
+        return digest([program(), of_addresses, *self[:2], self.facts._replace(addresses=())])
 
 
 class Left(NamedTuple):

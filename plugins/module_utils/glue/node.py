@@ -105,7 +105,7 @@ class NodeAccess(Place):
             # Without the tool there is nothing of ours to remove.
             elif name == "sets" and (desired.sets or self.runner.find("ipset")):
                 found[name] = subsystems.Sets(self.runner, self.sets_socket, ownership, exact)
-            elif name == "chains" and (any(desired.tables.values()) or self.runner.find("iptables")):
+            elif name == "chains" and (any(desired.tables.values()) or self._has_chains()):
                 found.update(self._chains(ownership, desired, known))
             elif name == "nftables" and (desired.nftables or self.runner.find("nft")):
                 found[name] = subsystems.NftablesTables(self.runner, ownership, self.nftables, known)
@@ -118,6 +118,9 @@ class NodeAccess(Place):
                     self.runner, self.links, desired.link.name if desired.link else DEVICE
                 )
         return found
+
+    def _has_chains(self) -> bool:
+        return kernel_iptables.in_use(self.nftables) and self.runner.find("iptables") is not None
 
     def _chains(self, ownership: Ownership, desired: RuleSet, known: Known) -> dict[str, Subsystem]:
         backend = kernel_iptables.detect(self.runner, self._backend, nftables=self.nftables)

@@ -15,7 +15,6 @@ from ..kernel import processes
 from ..kernel.command import KernelError
 from ..model.configuration import parse_configuration, parse_node
 from ..model.errors import InputError
-from ..rules.difference import TABLES
 from ..rules.names import PROCESS
 from ..state.rule_set import RuleSet
 from . import own_file, service_data, target
@@ -115,9 +114,7 @@ class _Run:
 
     def _bring_to(self, services: NodeServiceData, inputs: Inputs) -> dict[str, Any]:
         """Converges to what changed since the last run, or to all where that does not suffice."""
-        # Of IPVS mode little is in tables, and that is read sooner than compared with what was left.
-        keeps = self._configuration.mode in TABLES
-        left = self._here.left_file.load() if keeps else None
+        left = self._here.left_file.load()
         generation = self._here.nftables.generation()
         # What is not read cannot be shown.
         found = None if self._module.diff else target.part(services, inputs, left, self._path, generation)
@@ -133,7 +130,7 @@ class _Run:
             found = target.whole(services, inputs, None if done else left, self._path)
             outcome = self._converge_to(found, None if done else self._params["snapshots"])
         result = self._finish(outcome._replace(operations=[*done, *outcome.operations]), found.texts)
-        if keeps and not self._check:
+        if not self._check:
             self._here.left_file.save(found.left(services, inputs, left, self._path, outcome))
         return result
 

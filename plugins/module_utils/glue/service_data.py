@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from typing import NamedTuple
@@ -25,6 +26,10 @@ class NodeServiceData(NamedTuple):
     path: str
     before: str | None
 
+    def texts(self) -> dict[str, str | None]:
+        """The text by the path, where the file does not say so already."""
+        return {} if self.before == self.text else {self.path: self.text}
+
     def parse(self) -> ServiceData:
         """Raises InputError."""
         return canonical.load(self.text)
@@ -32,6 +37,13 @@ class NodeServiceData(NamedTuple):
     def service_ports(self) -> int:
         """The number of service ports: each has a line."""
         return self.text.count("\n{")
+
+
+# A run asks at its beginning and at its end, for the data before it and for the new.
+@functools.lru_cache(maxsize=2)
+def digest(text: str) -> str:
+    """A digest of service data."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def path_in(folder: str) -> str:
@@ -52,4 +64,6 @@ def load(folder: str, checksum: str | None, incoming: str | None) -> NodeService
         if incoming:
             raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
         return None
-    return NodeServiceData(text, path, files.read_text(path) if incoming else text)
+    before = files.read_text(path) if incoming else text
+    # Large text that is the same is held once.
+    return NodeServiceData(text, path, text if before == text else before)

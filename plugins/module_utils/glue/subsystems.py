@@ -299,7 +299,7 @@ class VirtualServers:
         # A kernel without IPVS has no virtual servers: a first check run can say so, and a write says what is missing.
         if not kernel_ipvs.available():
             return
-        live, statistics = self._ipvs().read(self._written)
+        live, statistics = self._ipvs().read(self._written, desired.virtual_servers)
         if self._written is not None:
             same = {key: server for key, server in self._live.items() if key not in self._written}
             live = {**same, **live}

@@ -19,6 +19,7 @@ from ..rules import difference
 from ..state import rule_set as state
 from ..state.iptables_rule import target
 from ..state.rule_set import RuleSet
+from . import service_data
 from .known import NOTHING, Known, Left, digest
 
 if TYPE_CHECKING:
@@ -44,24 +45,24 @@ class Target(NamedTuple):
 
     def left(self, services: NodeServiceData, inputs: Inputs, before: Left | None, path: str, outcome: Outcome) -> Left:
         """What there is to say to the next run after this one; ``path`` is that of the rule set."""
-        kept = before.rest_without(self.known.content(), self.desired) if self.known.part and before else {}
-        return Left(
-            inputs.digest(),
-            digest(services.text),
-            files.fingerprint(path),
-            _small(self.desired),
-            self.endpoints,
-            dict(outcome.states),
-            {**kept, **outcome.rest},
+        left = Left(
+            inputs.digest(), service_data.digest(services.text), files.fingerprint(path), "", self.endpoints, {}, {}
         )
+        if inputs.configuration.mode not in difference.TABLES:
+            # Of IPVS mode little is in tables, and that is read sooner than compared with what was left.
+            return left
+        kept = before.rest_without(self.known.content(), self.desired) if self.known.part and before else {}
+        return left._replace(small=_small(self.desired), states=dict(outcome.states), rest={**kept, **outcome.rest})
 
 
 def whole(services: NodeServiceData, inputs: Inputs, left: Left | None, path: str) -> Target:
     """The rule set of all service ports. Raises InputError."""
     data = services.parse()
     desired = inputs.render(data)
-    texts: dict[str, str | None] = {path: state.render(desired), services.path: services.text}
+    texts: dict[str, str | None] = services.texts()
     known = NOTHING
+    if left is None or not _is_made_from(left, services.text, inputs, path):
+        texts[path] = state.render(desired)
     if left and left.is_of(path):
         known = left.whole(lambda: files.read_text(path) or "", desired)
     return Target(desired, known, texts, state.render, data.endpoint_counts())
@@ -91,7 +92,7 @@ def part(
         return None
     before, desired = found
     text = functools.lru_cache(maxsize=None)(lambda: files.read_text(path) or "")
-    texts: dict[str, str | None] = {services.path: services.text}
+    texts: dict[str, str | None] = services.texts()
     if changed.before != changed.after or _small(desired) != left.small:
         try:
             texts[path] = state.with_changes(text(), before, desired)
@@ -109,10 +110,15 @@ def part(
 
 def _holds(left: Left, services: NodeServiceData, inputs: Inputs, path: str, generation: int | None) -> bool:
     """Whether what was left may be what there is, and what it was made from is the same but for service data."""
-    kind = difference.TABLES[inputs.configuration.mode]
-    if services.before is None or not left.knows(kind, generation):
+    kind = difference.TABLES.get(inputs.configuration.mode)
+    if services.before is None or kind is None or not left.knows(kind, generation):
         return False
-    return left.is_of(path) and [inputs.digest(), digest(services.before)] == [left.inputs, left.services]
+    return _is_made_from(left, services.before, inputs, path)
+
+
+def _is_made_from(left: Left, services: str, inputs: Inputs, path: str) -> bool:
+    """Whether the rule set of that path is what would be made from this service data."""
+    return left.is_of(path) and [inputs.digest(), service_data.digest(services)] == [left.inputs, left.services]
 
 
 def _suffices(left: Left, before: RuleSet, desired: RuleSet) -> bool:

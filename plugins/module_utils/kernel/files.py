@@ -72,7 +72,7 @@ def reserved(texts: Mapping[str, str | None]) -> Iterator[None]:
             try:
                 # Without a name, so that its space comes back however this process ends.
                 file = held.enter_context(tempfile.TemporaryFile(dir=_existing_folder(path)))
-                _occupy(file.fileno(), len((text or "").encode()))
+                _occupy(file.fileno(), _bytes_of(text or ""))
             except OSError as error:
                 raise KernelError(f"cannot write {path}: {_reason(error)}") from error
         yield
@@ -134,6 +134,11 @@ def _occupy(handle: int, size: int) -> None:
         # A file system that cannot promise space tells when it is written to.
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
+
+
+def _bytes_of(text: str) -> int:
+    """Without a copy of large text, where each character is one byte."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _reason(error: OSError) -> str:

@@ -89,7 +89,8 @@ def detect(
     """The node's iptables. ``choice`` is ``auto`` (what the command iptables is), ``nft`` or ``legacy``.
 
     Costs a process, another where the families have programs of their own, and one more per family where the other
-    back end has tables. Raises KernelError where iptables is missing, and, for ``auto``, where both back ends hold rules: traffic would pass through both.
+    back end has tables. Raises KernelError where iptables is missing, and, for ``auto``, where both back ends hold
+    rules: traffic would pass through both.
     """
     tools: dict[str, Tool] = {}
     unavailable: dict[str, str] = {}
@@ -113,6 +114,11 @@ def detect(
             f"{' and more' if len(elsewhere) > 6 else ''}. Flush that one, or choose one with 'nft' or 'legacy'"
         )
     return Backend(tools, unavailable, tuple(elsewhere))
+
+
+def in_use(nftables: NftablesSocket) -> bool:
+    """Whether the network namespace has any table of iptables, of either back end. Costs no process."""
+    return any(legacy_tables.in_use(family) or _nft_tables(family, nftables) for family in PROGRAMS)
 
 
 def read(

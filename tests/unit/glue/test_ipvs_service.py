@@ -271,7 +271,7 @@ class FakeIPVS:
         self.counters: dict[VirtualServerKey, Traffic] = {}
         self.real_counters: dict[tuple[VirtualServerKey, RealServerKey], Traffic] = {}
 
-    def read(self, _only: object = None) -> tuple[VirtualServers, Statistics]:
+    def read(self, _only: object = None, _alike: object = None) -> tuple[VirtualServers, Statistics]:
         return self.servers, self.statistics
 
     def traffic(self) -> tuple[dict[VirtualServerKey, Traffic], dict[tuple[VirtualServerKey, RealServerKey], Traffic]]:

@@ -42,7 +42,7 @@ class Kernel:
         self.state = state
         self.asked: list[Collection[VirtualServerKey] | None] = []
 
-    def read(self, only: Collection[VirtualServerKey] | None = None) -> tuple[State, Statistics]:
+    def read(self, only: Collection[VirtualServerKey] | None, _alike: State) -> tuple[State, Statistics]:
         self.asked.append(only)
         found = {key: one for key, one in self.state.items() if only is None or key in only}
         return found, {
