@@ -187,7 +187,9 @@ class Chains:
 
     def apply(self, operations: list[Operation]) -> None:
         kernel_iptables.apply(self._runner, self._backend, self.family, operations, self._nftables)
-        self.live_tables = plan_iptables.applied(self.live_tables, operations)
+        if self._at is not None and self._nftables:
+            # Else they are listed again.
+            self.live_tables = plan_iptables.applied(self.live_tables, operations)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(tables={**onto.tables, self.family: self._own(desired.tables[self.family])})

@@ -20,7 +20,7 @@ from ..plan.iptables import ChainContent
 from ..plan.operation import REMOVE, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 STAGE_CHAINS = 600
 
@@ -54,20 +54,26 @@ def _referenced_first(operations: list[Operation]) -> list[Operation]:
     """Chains in an order in which each comes after those that it jumps to."""
     waiting = {operation.payload.name: operation for operation in operations}
     ordered: list[Operation] = []
-    for operation in operations:
+    # From the last: rule sets have most chains behind those that jump to them.
+    for operation in reversed(operations):
         # Depth first, without recursion: (operation, whether its targets are done)
         stack = [(operation, False)]
         while stack:
             current, done = stack.pop()
-            name = current.payload.name
             if done:
                 ordered.append(current)
-            elif waiting.pop(name, None):
+            elif waiting.pop(current.payload.name, None):
                 stack.append((current, True))
-                # A jump to a chain is the end of its rule; another word there that is a chain's name only orders more.
-                targets = {rule.rpartition(" ")[2] for rule in current.payload.rules}
-                stack += [(waiting[to], False) for to in sorted(targets) if to in waiting]
+                stack += [(waiting[to], False) for to in sorted(_targets(current, waiting))]
     return ordered
+
+
+def _targets(operation: Operation, chains: Mapping[str, object]) -> set[str]:
+    """Which of these chains the rules of a chain jump to.
+
+    A jump is the end of its rule; another word there that is a chain's name only orders more.
+    """
+    return {to for rule in operation.payload.rules if (to := rule.rpartition(" ")[2]) in chains}
 
 
 def _emptied(operation: Operation) -> Operation:
