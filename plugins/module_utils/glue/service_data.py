@@ -43,7 +43,14 @@ class NodeServiceData(NamedTuple):
 @functools.lru_cache(maxsize=2)
 def digest(text: str) -> str:
     """A digest of service data."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _digest("sha256", text)
+
+
+def _digest(algorithm: str, text: str) -> str:
+    found = hashlib.new(algorithm)
+    for piece in files.pieces(text):
+        found.update(piece)
+    return found.hexdigest()
 
 
 def path_in(folder: str) -> str:
@@ -60,7 +67,7 @@ def load(folder: str, checksum: str | None, incoming: str | None) -> NodeService
     text = files.read_text(incoming or path)
     if text is None and not checksum:
         raise KernelError(f"there is no service data at {path}: give services or src")
-    if text is None or (checksum and hashlib.sha1(text.encode()).hexdigest() != checksum):
+    if text is None or (checksum and _digest("sha1", text) != checksum):
         if incoming:
             raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
         return None

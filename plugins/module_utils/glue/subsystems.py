@@ -108,8 +108,7 @@ class Sets:
         return plan_ipset.plan(self.live_sets, desired.sets, self._ownership.sets, self._exact)
 
     def verify(self, operations: list[Operation]) -> None:
-        if any(operation.kind == "set" for operation in operations):
-            kernel_ipset.ensure_able(self._runner)
+        kernel_ipset.ensure_able(self._runner)
         kernel_ipset.verify(self._runner, operations)
 
     def apply(self, operations: list[Operation]) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # How the name of a file ends that is being written.
 UNFINISHED = ".kubenode-proxy"
+PIECE = 65536
 
 
 def read_text(path: str) -> str | None:
@@ -36,6 +37,27 @@ def read_text(path: str) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         raise KernelError(f"cannot read {path}: {error}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def pieces(text: str) -> Iterator[bytes]:
+    """The bytes of a text, piece by piece: to copy a large one as a whole takes longer, and as much memory."""
+    for start in range(0, len(text), PIECE):
+        yield text[start : start + PIECE].encode()
+
+
+def says(path: str, text: str) -> bool | None:
+    """Whether a file has this text, None where there is no file. Raises KernelError where it cannot be read.
+
+    Of another size it need not be read.
+    """
+    try:
+        if os.stat(path).st_size != _bytes_of(text):
+            return False
+    except OSError:
+        # What is wrong the reading tells.
+        pass
+    found = read_text(path)
+    return None if found is None else found == text
 
 
 def fingerprint(path: str) -> list[str]:
@@ -166,8 +188,8 @@ def _write_and_rename(path: str, text: str, mode: int) -> None:
     temporary = os.path.join(folder, f".{name}{UNFINISHED}")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(pieces(text))
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, mode)

@@ -67,7 +67,7 @@ def version(runner: Runner) -> str:
 
 
 def ensure_able(runner: Runner) -> None:
-    """Raises KernelError where ipset is missing or too old to make sets."""
+    """Raises KernelError where ipset is missing or too old."""
     printed = version(runner)
     found = VERSION.search(printed)
     if found and int(found.group(1)) < MINIMUM_VERSION:

@@ -36,6 +36,32 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         files.read_text(str(tmp_path))
 
 
+def test_whether_a_file_says_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert files.says(str(path), "") is None
+    path.write_text("text ü\n", encoding="utf-8")
+    assert files.says(str(path), "text ü\n") is True
+    assert files.says(str(path), "text ö\n") is False
+    assert files.says(str(path), "text\n") is False
+
+
+def test_a_file_of_another_size_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\xff\xff")
+    assert files.says(str(path), "a") is False
+    with pytest.raises(KernelError, match="cannot read"):
+        files.says(str(path), "ab")
+
+
+@pytest.mark.parametrize("length", [0, 1, files.PIECE - 1, files.PIECE, files.PIECE + 1, 3 * files.PIECE])
+def test_the_pieces_of_a_text_are_its_bytes(length: int, tmp_path: Path) -> None:
+    text = ("ü" + "a\n" * length)[:length]
+    assert b"".join(files.pieces(text)) == text.encode()
+    assert all(len(piece) <= 2 * files.PIECE for piece in files.pieces(text))
+    files.write_text(str(tmp_path / "file"), text)
+    assert (tmp_path / "file").read_bytes() == text.encode()
+
+
 @pytest.mark.parametrize(("options", "mode"), [({}, 0o644), ({"mode": 0o600}, 0o600)])
 def test_the_mode_does_not_depend_on_the_umask_or_the_old_file(
     tmp_path: Path, options: dict[str, int], mode: int
