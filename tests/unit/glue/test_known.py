@@ -87,6 +87,8 @@ def test_the_same_source_is_the_same_program_wherever_it_lies(tmp_path: Path) ->
         ("rules/nftables.py", True),
         ("model/selection.py", True),
         ("state/iptables.py", True),
+        ("state/ipvs.py", True),
+        ("state/ipset.py", True),
         ("plan/iptables.py", True),
         ("kernel/lock.py", False),
     ],

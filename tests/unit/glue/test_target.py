@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which files a run that looks at all service ports brings up to date."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue import target
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.converge import Outcome
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.known import Inputs, Left
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.service_data import NodeServiceData
+from ansible_collections.kubenode.proxy.plugins.module_utils.model import canonical, native
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import Node, ProxyConfiguration
+from ansible_collections.kubenode.proxy.plugins.module_utils.state import rule_set
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import LocalAddress
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
+
+from tests.clusters import FACTS, regular_services
+
+DATA = canonical.dump(native.parse(regular_services(3, 2)))
+OTHER_DATA = canonical.dump(native.parse(regular_services(3, 3)))
+NOTHING_DONE = Outcome([], RuleSet.empty(), RuleSet.empty(), {})
+MODES = ("ipvs", "iptables", "nftables")
+
+
+def inputs_of(mode: str) -> Inputs:
+    return Inputs(Node("node-a", ("192.0.2.1",)), ProxyConfiguration(mode=mode), FACTS)
+
+
+class Files:
+    """The files of a node after a run."""
+
+    def __init__(self, folder: Path, mode: str) -> None:
+        self.rule_set = str(folder / "rule_set")
+        self.services = str(folder / "services.json")
+        self.inputs = inputs_of(mode)
+        found = target.whole(NodeServiceData(DATA, self.services, None), self.inputs, None, self.rule_set)
+        for path, text in found.texts.items():
+            Path(path).write_text(text or "", encoding="utf-8")
+        self.left = found.left(self.data(), self.inputs, None, self.rule_set, NOTHING_DONE)
+
+    def data(self, text: str = DATA) -> NodeServiceData:
+        return NodeServiceData(text, self.services, DATA)
+
+    def to_write(self, left: Left | None, text: str = DATA, inputs: Inputs | None = None) -> set[str]:
+        """Names of files, of which the rule set is what is made from scratch."""
+        inputs = inputs or self.inputs
+        found = target.whole(self.data(text), inputs, left, self.rule_set)
+        assert found.desired == inputs.render(canonical.load(text))
+        assert found.texts.get(self.rule_set) in (None, rule_set.render(found.desired))
+        return {os.path.basename(path) for path in found.texts}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_files_that_say_what_they_should_are_not_made_again(mode: str, tmp_path: Path) -> None:
+    files = Files(tmp_path, mode)
+    assert files.to_write(files.left) == set()
+    assert files.to_write(None) == {"rule_set"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_other_service_data_makes_other_files(mode: str, tmp_path: Path) -> None:
+    files = Files(tmp_path, mode)
+    assert files.to_write(files.left, OTHER_DATA) == {"rule_set", "services.json"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_rule_set_that_was_touched_is_made_again(mode: str, tmp_path: Path) -> None:
+    files = Files(tmp_path, mode)
+    with open(files.rule_set, "a", encoding="utf-8") as file:
+        file.write("\n")
+    assert files.to_write(files.left) == {"rule_set"}
+    os.unlink(files.rule_set)
+    assert files.to_write(files.left) == {"rule_set"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_another_configuration_makes_another_rule_set(mode: str, tmp_path: Path) -> None:
+    files = Files(tmp_path, mode)
+    configuration = files.inputs.configuration._replace(masquerade_all=True)
+    assert files.to_write(files.left, inputs=files.inputs._replace(configuration=configuration)) == {"rule_set"}
+
+
+@pytest.mark.parametrize(("interface", "made"), [("kube-ipvs0", set()), ("eth1", {"rule_set"})])
+def test_where_ipvs_may_answer_for_node_ports_makes_another_rule_set(
+    interface: str, made: set[str], tmp_path: Path
+) -> None:
+    files = Files(tmp_path, "ipvs")
+    more = LocalAddress(interface, "192.0.2.77", 32)
+    facts = FACTS._replace(addresses=(*FACTS.addresses, more))
+    assert files.to_write(files.left, inputs=files.inputs._replace(facts=facts)) == made
+
+
+def test_nothing_is_known_of_the_few_chains_of_ipvs_mode(tmp_path: Path) -> None:
+    files = Files(tmp_path, "ipvs")
+    assert not files.left.states
+    assert target.part(files.data(), files.inputs, files.left, files.rule_set, 7) is None
