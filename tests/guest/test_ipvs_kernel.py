@@ -152,6 +152,27 @@ def test_real_servers_are_read_in_the_order_in_which_they_were_added(ipvs: IPVS)
 
 
 @pytest.mark.parametrize(
+    "live",
+    [
+        VirtualServer("rr", (), 0, 0, {POD: RealServer(weight=7)}),
+        VirtualServer("rr", (), 0, 0, {POD: RealServer(upper_threshold=5)}),
+        VirtualServer("rr", (), 0, 0, {POD: RealServer("route")}),
+        VirtualServer("rr", (), 0, 0, {}),
+        VirtualServer("rr", (), 60, 0, {POD: RealServer()}),
+        VirtualServer("wrr", (), 0, 0, {POD: RealServer()}),
+    ],
+)
+def test_only_what_is_alike_is_given_as_the_same(ipvs: IPVS, live: VirtualServer) -> None:
+    alike = {TCP: VirtualServer("rr", (), 0, 0, {POD: RealServer()})}
+    converge(ipvs, {TCP: live})
+    found = ipvs.read(alike=alike)[0]
+    assert found == {TCP: live}
+    assert plan(found, {}, alike, lambda _key: True)
+    converge(ipvs, alike)
+    assert ipvs.read(alike=alike)[0][TCP] is alike[TCP]
+
+
+@pytest.mark.parametrize(
     "before, after",
     [
         (VirtualServer("rr", (), 0, 0, {}), VirtualServer("wlc", ("flag-1", "one-packet"), 10800, 16, {}, "sip")),

@@ -542,6 +542,26 @@ def test_versions(
     assert (tool.kind, tool.version, tool.random_fully) == (kind, version, random_fully)
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_each_program_is_asked_for_its_version_once(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, printed_ in (("nft-multi", "v1.8.9 (nf_tables)"), ("legacy-multi", "v1.8.7 (legacy)")):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho 'iptables {printed_}'\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "iptables").symlink_to("nft-multi")
+    (tmp_path / "ip6tables-nft").symlink_to("nft-multi" if links else "legacy-multi")
+    (tmp_path / "ip6tables").symlink_to("ip6tables-nft")
+    (tmp_path / "if_inet6").touch()
+    paths = {name: str(tmp_path / name) for name in ("iptables", "ip6tables")}
+    monkeypatch.setattr(Runner, "find", lambda self, name: paths.get(name))
+    runner = Runner()
+    tools = detect(runner, proc_net=str(tmp_path)).tools
+    assert tools["ipv4"] == ("iptables", "nft", (1, 8, 9))
+    assert tools["ipv6"] == ("ip6tables", *(("nft", (1, 8, 9)) if links else ("legacy", (1, 8, 7))))
+    assert runner.processes == (1 if links else 2)
+
+
 def test_a_missing_iptables_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Runner, "find", lambda self, name: None)
     with pytest.raises(KernelError, match="iptables is not installed"):

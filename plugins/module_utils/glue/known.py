@@ -23,7 +23,6 @@ from ..kernel.run_file import RunFile
 from ..model.service import ServiceData
 from ..rules.difference import TABLES
 from ..rules.modes import render
-from ..rules.names import DEVICE
 from ..state import iptables, rule_set
 from .subsystem import LookAgainError
 
@@ -81,12 +80,12 @@ class Inputs(NamedTuple):
         return render(data, *self)
 
     def digest(self) -> str:
-        """Equal for inputs of which the same service ports get the same rule set.
+        """Equal for inputs of which the same service ports get the same chains, sets and maps.
 
         Of the node's addresses that is what the rules make of them without any service: interfaces of pods come and go.
         In IPVS mode, where each address of the node may serve, it is all but those that are bound for services.
         """
-        of_addresses: object = [local for local in self.facts.addresses if local.interface != DEVICE]
+        of_addresses: object = [sorted(self.facts.local_addresses(family)) for family in rule_set.FAMILIES]
         if self.configuration.mode in TABLES:
             of_addresses = rule_set.render(render(ServiceData(()), *self))
         return digest([program(), of_addresses, *self[:2], self.facts._replace(addresses=())])
@@ -96,9 +95,9 @@ class Left(NamedTuple):
     """What a run left, for the next one.
 
     ``inputs`` is :meth:`Inputs.digest`, ``services`` the digest of the service data, ``rule_set`` the fingerprint of
-    the file, ``small`` the digest of its text without tables. ``endpoints`` counts those of all service ports by
-    family. ``rest`` is by family what live tables hold otherwise than the rule set: the chains of others, and such of
-    ours as say the same in other words.
+    the file, ``small`` the digest of its text without tables, "" in IPVS mode. ``endpoints`` counts those of all
+    service ports by family. ``rest`` is by family what live tables hold otherwise than the rule set: the chains of
+    others, and such of ours as say the same in other words.
     """
 
     inputs: str
@@ -210,7 +209,10 @@ def rest_of(live: Tables, desired: Tables) -> Tables:
 
 def digest(value: Any) -> str:
     """A digest of text, or of what the text form of a value tells apart."""
-    return hashlib.sha256((value if isinstance(value, str) else repr(value)).encode()).hexdigest()
+    found = hashlib.sha256()
+    for piece in files.pieces(value if isinstance(value, str) else repr(value)):
+        found.update(piece)
+    return found.hexdigest()
 
 
 @functools.lru_cache(maxsize=None)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 def converge(path: str, text: str | None, check: bool) -> list[Operation]:
     """Brings a file to a text, None for no file; what that changes. Raises KernelError."""
-    operations = plan_drop_in(path, files.says(path, text or ""), None if text is None else True, text or "")
+    # What the file says instead is not asked: that may be large.
+    says_so = files.says(path, text or "")
+    operations = plan_drop_in(path, says_so, None if text is None else True, text or "")
     if operations and not check:
         if text is None:
             files.remove(path)

@@ -107,7 +107,7 @@ def converge_rule_set(
             }
             # They are written again in the end, and are no larger then.
             held.enter_context(files.reserved(records))
-            held.enter_context(files.reserved(options.texts))
+            held.enter_context(own_file.reserved(options.texts))
             with own_file.reserved(records):
                 if options.snapshots is not None:
                     Snapshots(access.folder, options.snapshots).take(

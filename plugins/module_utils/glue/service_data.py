@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 from typing import NamedTuple
@@ -39,20 +38,6 @@ class NodeServiceData(NamedTuple):
         return self.text.count("\n{")
 
 
-# A run asks at its beginning and at its end, for the data before it and for the new.
-@functools.lru_cache(maxsize=2)
-def digest(text: str) -> str:
-    """A digest of service data."""
-    return _digest("sha256", text)
-
-
-def _digest(algorithm: str, text: str) -> str:
-    found = hashlib.new(algorithm)
-    for piece in files.pieces(text):
-        found.update(piece)
-    return found.hexdigest()
-
-
 def path_in(folder: str) -> str:
     """Where service data lies in a node's folder."""
     return os.path.join(folder, "services.json")
@@ -67,10 +52,17 @@ def load(folder: str, checksum: str | None, incoming: str | None) -> NodeService
     text = files.read_text(incoming or path)
     if text is None and not checksum:
         raise KernelError(f"there is no service data at {path}: give services or src")
-    if text is None or (checksum and _digest("sha1", text) != checksum):
+    if text is None or (checksum and _sha1(text) != checksum):
         if incoming:
             raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
         return None
     before = files.read_text(path) if incoming else text
     # Large text that is the same is held once.
     return NodeServiceData(text, path, text if before == text else before)
+
+
+def _sha1(text: str) -> str:
+    found = hashlib.sha1()
+    for piece in files.pieces(text):
+        found.update(piece)
+    return found.hexdigest()

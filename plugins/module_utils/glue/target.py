@@ -19,7 +19,6 @@ from ..rules import difference
 from ..state import rule_set as state
 from ..state.iptables_rule import target
 from ..state.rule_set import RuleSet
-from . import service_data
 from .known import NOTHING, Known, Left, digest
 
 if TYPE_CHECKING:
@@ -45,14 +44,17 @@ class Target(NamedTuple):
 
     def left(self, services: NodeServiceData, inputs: Inputs, before: Left | None, path: str, outcome: Outcome) -> Left:
         """What there is to say to the next run after this one; ``path`` is that of the rule set."""
-        left = Left(
-            inputs.digest(), service_data.digest(services.text), files.fingerprint(path), "", self.endpoints, {}, {}
-        )
+        fingerprint = files.fingerprint(path)
+        if path not in self.texts and before and fingerprint[:-1] != before.rule_set[:-1]:
+            # Somebody has written it meanwhile. The last of it changes with a snapshot too, which links the file.
+            fingerprint = []
+        small = _small(self.desired, inputs)
+        left = Left(inputs.digest(), digest(services.text), fingerprint, small, self.endpoints, {}, {})
         if inputs.configuration.mode not in difference.TABLES:
             # Of IPVS mode little is in tables, and that is read sooner than compared with what was left.
             return left
         kept = before.rest_without(self.known.content(), self.desired) if self.known.part and before else {}
-        return left._replace(small=_small(self.desired), states=dict(outcome.states), rest={**kept, **outcome.rest})
+        return left._replace(states=dict(outcome.states), rest={**kept, **outcome.rest})
 
 
 def whole(services: NodeServiceData, inputs: Inputs, left: Left | None, path: str) -> Target:
@@ -61,7 +63,7 @@ def whole(services: NodeServiceData, inputs: Inputs, left: Left | None, path: st
     desired = inputs.render(data)
     texts: dict[str, str | None] = services.texts()
     known = NOTHING
-    if left is None or not _is_made_from(left, services.text, inputs, path):
+    if left is None or not _is_made_from(left, services.text, inputs, path) or left.small != _small(desired, inputs):
         texts[path] = state.render(desired)
     if left and left.is_of(path):
         known = left.whole(lambda: files.read_text(path) or "", desired)
@@ -93,7 +95,7 @@ def part(
     before, desired = found
     text = functools.lru_cache(maxsize=None)(lambda: files.read_text(path) or "")
     texts: dict[str, str | None] = services.texts()
-    if changed.before != changed.after or _small(desired) != left.small:
+    if changed.before != changed.after or _small(desired, inputs) != left.small:
         try:
             texts[path] = state.with_changes(text(), before, desired)
         except ValueError:
@@ -117,8 +119,8 @@ def _holds(left: Left, services: NodeServiceData, inputs: Inputs, path: str, gen
 
 
 def _is_made_from(left: Left, services: str, inputs: Inputs, path: str) -> bool:
-    """Whether the rule set of that path is what would be made from this service data."""
-    return left.is_of(path) and [inputs.digest(), service_data.digest(services)] == [left.inputs, left.services]
+    """Whether the rule set of that path, but for what is small in it, is what would be made from this service data."""
+    return left.is_of(path) and [inputs.digest(), digest(services)] == [left.inputs, left.services]
 
 
 def _suffices(left: Left, before: RuleSet, desired: RuleSet) -> bool:
@@ -139,6 +141,8 @@ def _leads_to_what_goes(rest: Mapping[str, Tables], before: RuleSet, desired: Ru
     return False
 
 
-def _small(rule_set: RuleSet) -> str:
-    """A digest of the text without tables."""
+def _small(rule_set: RuleSet, inputs: Inputs) -> str:
+    """A digest of the text without tables. In IPVS mode that is nearly all, and nothing of it but what inputs tell."""
+    if inputs.configuration.mode not in difference.TABLES:
+        return ""
     return digest(state.render(rule_set._replace(tables={}, nftables={})))

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -50,12 +51,11 @@ def says(path: str, text: str) -> bool | None:
 
     Of another size it need not be read.
     """
-    try:
-        if os.stat(path).st_size != _bytes_of(text):
+    # Of anything else than a file the reading tells what is wrong with it.
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        if stat.S_ISREG(status.st_mode) and status.st_size != _bytes_of(text):
             return False
-    except OSError:
-        # What is wrong the reading tells.
-        pass
     found = read_text(path)
     return None if found is None else found == text
 

@@ -105,8 +105,8 @@ def detect(
     elsewhere: list[str] = []
     for family, tool in tools.items():
         other = LEGACY if tool.kind == NFT else NFT
-        in_use = legacy_tables.in_use(family, proc_net) if other == LEGACY else _nft_tables(family, nftables)
-        elsewhere += _held(runner, family, other) if in_use else []
+        used = legacy_tables.in_use(family, proc_net) if other == LEGACY else _nft_tables([family], nftables)
+        elsewhere += _held(runner, family, other) if used else []
     if elsewhere and choice == AUTO:
         kinds = " and ".join(sorted({f"{tool.program} is {tool.kind}" for tool in tools.values()}))
         raise KernelError(
@@ -118,7 +118,7 @@ def detect(
 
 def in_use(nftables: NftablesSocket) -> bool:
     """Whether the network namespace has any table of iptables, of either back end. Costs no process."""
-    return any(legacy_tables.in_use(family) or _nft_tables(family, nftables) for family in PROGRAMS)
+    return any(legacy_tables.in_use(family) for family in PROGRAMS) or bool(_nft_tables(PROGRAMS, nftables))
 
 
 def read(
@@ -329,7 +329,7 @@ def _held(runner: Runner, family: str, kind: str) -> list[str]:
     ]
 
 
-def _nft_tables(family: str, nftables: NftablesSocket | None) -> list[str]:
-    """Tables of a family that iptables-nft would list."""
-    names = {f"{NFT_FAMILIES[family]} {table}" for table in NFT_TABLES}
+def _nft_tables(families: Iterable[str], nftables: NftablesSocket | None) -> list[str]:
+    """Tables of families that iptables-nft would list."""
+    names = {f"{NFT_FAMILIES[family]} {table}" for family in families for table in NFT_TABLES}
     return [name for name in (nftables or NftablesSocket()).names() if name in names]

@@ -12,7 +12,6 @@ JSON, one service port per line, fields with their default value left out. The s
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
@@ -26,8 +25,7 @@ HEAD = f'{{"format":{FORMAT},"service_ports":[\n'
 TAIL = "\n]}\n"
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _DECODER = json.JSONDecoder()
-_BETWEEN = re.compile(r"\s*,\s*")
-_END = re.compile(r"\s*\]\s*\}\s*\Z")
+_BETWEEN = ",\n"
 _TUPLES = ("external_ips", "load_balancer_ips", "source_ranges", "scheduler_flags")
 _SERVICE_PORT_DEFAULTS = tuple(ServicePort._field_defaults.get(name) for name in ServicePort._fields)
 _ENDPOINT_DEFAULTS = tuple(Endpoint._field_defaults.get(name) for name in Endpoint._fields)
@@ -35,7 +33,7 @@ _ENDPOINT_DEFAULTS = tuple(Endpoint._field_defaults.get(name) for name in Endpoi
 
 def dump(data: ServiceData) -> str:
     """Service data -> text of the canonical file."""
-    lines = ",\n".join([_ENCODER.encode(_service_port_fields(port)) for port in data.service_ports])
+    lines = _BETWEEN.join([_ENCODER.encode(_service_port_fields(port)) for port in data.service_ports])
     return HEAD + lines + TAIL
 
 
@@ -45,33 +43,35 @@ def load(text: str) -> ServiceData:
     Raises InputError where it is no canonical file, or one of another format.
     """
     try:
-        found = _one_by_one(text) if text.startswith(HEAD + "{") else _all_at_once(text)
+        as_dumped = text.startswith(HEAD + "{") and text.endswith(TAIL)
+        found = _one_by_one(text) if as_dumped else _all_at_once(text)
         return ServiceData(tuple([_service_port(fields) for fields in found]))
-    except json.JSONDecodeError as error:
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError([f"not a canonical service data file: {error}"]) from error
     except (KeyError, TypeError) as error:
         raise InputError([f"damaged canonical service data file: {error}"]) from error
 
 
 def _one_by_one(text: str) -> Iterator[dict[str, Any]]:
-    """The service ports of a file that begins as :func:`dump` writes one with any. Raises JSONDecodeError.
+    """The service ports of a file as :func:`dump` writes it, if there are any. Raises ValueError.
 
     What JSON makes of one is free again for the next: new memory takes longer than the parsing.
     """
-    at = len(HEAD)
+    at, tail = len(HEAD), len(text) - len(TAIL)
     while True:
         fields, end = _DECODER.raw_decode(text, at)
         yield fields
-        between = _BETWEEN.match(text, end)
-        if not between:
-            break
-        at = between.end()
-    if not _END.match(text, end):
-        raise json.JSONDecodeError("Expecting ',' delimiter or the end", text, end)
+        if end == tail:
+            return
+        if not text.startswith(_BETWEEN, end):
+            raise json.JSONDecodeError("Expecting ',' and a new line", text, end)
+        at = end + len(_BETWEEN)
 
 
 def _all_at_once(text: str) -> Iterable[dict[str, Any]]:
-    """Those of any other file. Raises JSONDecodeError, InputError, KeyError."""
+    """Those of any other file. Raises ValueError, KeyError."""
     document = json.loads(text)
     if not isinstance(document, dict) or "format" not in document:
         raise InputError(["not a canonical service data file: it has no format number"])

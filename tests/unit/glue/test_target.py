@@ -22,14 +22,17 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set impo
 
 from tests.clusters import FACTS, regular_services
 
-DATA = canonical.dump(native.parse(regular_services(3, 2)))
-OTHER_DATA = canonical.dump(native.parse(regular_services(3, 3)))
+UDP = {"name": "dns", "namespace": "load", "cluster_ips": ["10.96.7.7"], "endpoints": [{"address": "10.128.7.7"}]}
+UDP["ports"] = [{"protocol": "UDP", "port": 53, "target_port": 53, "node_port": 30053}]
+DATA = canonical.dump(native.parse([*regular_services(3, 2), UDP]))
+OTHER_DATA = canonical.dump(native.parse([*regular_services(3, 3), UDP]))
 NOTHING_DONE = Outcome([], RuleSet.empty(), RuleSet.empty(), {})
 MODES = ("ipvs", "iptables", "nftables")
 
 
 def inputs_of(mode: str) -> Inputs:
-    return Inputs(Node("node-a", ("192.0.2.1",)), ProxyConfiguration(mode=mode), FACTS)
+    configuration = ProxyConfiguration(mode=mode, node_port_addresses=("0.0.0.0/0",))
+    return Inputs(Node("node-a", ("192.0.2.1",)), configuration, FACTS)
 
 
 class Files:
@@ -86,14 +89,27 @@ def test_another_configuration_makes_another_rule_set(mode: str, tmp_path: Path)
     assert files.to_write(files.left, inputs=files.inputs._replace(configuration=configuration)) == {"rule_set"}
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("interface", "made"), [("kube-ipvs0", set()), ("eth1", {"rule_set"})])
-def test_where_ipvs_may_answer_for_node_ports_makes_another_rule_set(
-    interface: str, made: set[str], tmp_path: Path
+def test_an_address_more_for_node_ports_makes_another_rule_set(
+    interface: str, made: set[str], mode: str, tmp_path: Path
 ) -> None:
-    files = Files(tmp_path, "ipvs")
+    files = Files(tmp_path, mode)
     more = LocalAddress(interface, "192.0.2.77", 32)
     facts = FACTS._replace(addresses=(*FACTS.addresses, more))
     assert files.to_write(files.left, inputs=files.inputs._replace(facts=facts)) == made
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_rule_set_that_was_written_during_a_run_is_made_again(mode: str, tmp_path: Path) -> None:
+    files = Files(tmp_path, mode)
+    found = target.whole(files.data(), files.inputs, files.left, files.rule_set)
+    os.link(files.rule_set, tmp_path / "snapshot")
+    left = found.left(files.data(), files.inputs, files.left, files.rule_set, NOTHING_DONE)
+    assert files.to_write(left) == set(), "a snapshot changes nothing"
+    Path(files.rule_set).write_text("edited meanwhile", encoding="utf-8")
+    left = found.left(files.data(), files.inputs, left, files.rule_set, NOTHING_DONE)
+    assert files.to_write(left) == {"rule_set"}
 
 
 def test_nothing_is_known_of_the_few_chains_of_ipvs_mode(tmp_path: Path) -> None:

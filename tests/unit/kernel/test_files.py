@@ -51,6 +51,8 @@ def test_a_file_of_another_size_is_not_read(tmp_path: Path) -> None:
     assert files.says(str(path), "a") is False
     with pytest.raises(KernelError, match="cannot read"):
         files.says(str(path), "ab")
+    with pytest.raises(KernelError, match=r"cannot read .*Is a directory"):
+        files.says(str(tmp_path), "a")
 
 
 @pytest.mark.parametrize("length", [0, 1, files.PIECE - 1, files.PIECE, files.PIECE + 1, 3 * files.PIECE])

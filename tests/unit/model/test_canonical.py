@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -57,7 +58,8 @@ WEB = (
     '{"namespace":"default","name":"web","port_name":"","protocol":"tcp","family":"ipv4","cluster_ip":"10.96.0.1",'
     '"port":80}'
 )
-NO_END = f"Expecting ',' delimiter or the end: line 2 column {len(WEB) + 1}"
+PLACE = f"line 2 column {len(WEB) + 1} (char {len(canonical.HEAD) + len(WEB)})"
+NO_JSON = "not a canonical service data file: Expecting ',' "
 
 
 @pytest.mark.parametrize(
@@ -71,8 +73,8 @@ NO_END = f"Expecting ',' delimiter or the end: line 2 column {len(WEB) + 1}"
             canonical.HEAD + '{"',
             "not a canonical service data file: Unterminated string starting at: line 2 column 2 (char 31)",
         ),
-        (canonical.HEAD + WEB, f"not a canonical service data file: {NO_END} (char 149)"),
-        (canonical.HEAD + WEB + WEB + canonical.TAIL, f"not a canonical service data file: {NO_END} (char 149)"),
+        (canonical.HEAD + WEB, f"{NO_JSON}delimiter: {PLACE}"),
+        (canonical.HEAD + WEB + WEB + canonical.TAIL, f"{NO_JSON}and a new line: {PLACE}"),
         ('{"format": 1}', "damaged canonical service data file: 'service_ports'"),
         ('{"format": 1, "service_ports": 7}', "damaged canonical service data file: 'int' object is not iterable"),
     ],
@@ -88,7 +90,16 @@ def test_a_file_in_another_layout_is_read_too() -> None:
     expected = ServiceData((port, port))
     assert canonical.load(canonical.HEAD + f"{WEB} , \n\n {WEB}" + " ] }") == expected
     assert canonical.load(f'{{"service_ports": [{WEB}, {WEB}], "format": 1}}') == expected
+    assert canonical.load(canonical.HEAD + WEB + '],"of":"somebody"}') == ServiceData((port,))
     assert canonical.load(canonical.HEAD + canonical.TAIL) == ServiceData(())
+
+
+@pytest.mark.skipif(not hasattr(sys, "set_int_max_str_digits"), reason="this Python reads numbers of any length")
+@pytest.mark.parametrize("tail", [canonical.TAIL, "]}"])
+def test_a_number_without_end_is_an_error_of_the_file(tail: str) -> None:
+    text = canonical.HEAD + WEB.replace("80}", "8" * 5000 + "}") + tail
+    with pytest.raises(InputError, match=r"^not a canonical service data file: Exceeds the limit"):
+        canonical.load(text)
 
 
 def test_ten_thousand_services_load_fast() -> None:
