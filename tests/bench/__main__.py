@@ -70,6 +70,8 @@ def show(name: str, figures: dict[str, Any], half: dict[str, Any] | None) -> Non
     if "second run after others" in figures:
         line("second run after others wrote / first converge", _ratio(figures["second run after others"], first))
     line("one endpoint changed / second run", _ratio(changed, second))
+    if "second run after others" in figures:
+        line("one endpoint changed / second run after others", _ratio(changed, figures["second run after others"]))
     if "raw chain" in figures:
         line("one endpoint changed / one chain with the tool", _ratio(changed, figures["raw chain"]))
     line(

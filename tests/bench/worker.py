@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 NOTHING = Ownership(lambda *_: False, lambda *_: False, lambda _: False, lambda _: False)
 PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
+# How often the tools are measured, unless that takes so many seconds.
+RAW_TIMES, RAW_SECONDS = 3, 20.0
 TABLES = [nftables_name(family) for family in PROGRAMS]
 
 
@@ -197,6 +200,15 @@ def raw_chain(desired: RuleSet, mode: str, backend: str) -> float:
     return timed([f"iptables-{backend}-restore", "--noflush"], text)
 
 
+def raw_restore(desired: RuleSet, mode: str, backend: str) -> dict[str, float]:
+    """Everything with the tools alone: the median of several times, as legacy tables take once or twice as long."""
+    times: list[dict[str, float]] = []
+    while len(times) < RAW_TIMES and sum(found["seconds"] for found in times) < RAW_SECONDS:
+        empty(mode, backend)
+        times.append(of_tools(lambda: RAW[mode](desired, backend)))
+    return sorted(times, key=itemgetter("processor"))[len(times) // 2]
+
+
 RAW = {"ipvs": raw_ipvs, "iptables": raw_iptables, "nftables": raw_nftables}
 
 
@@ -248,9 +260,7 @@ def main() -> None:
             desired = bench.compile(changed)
             figures["raw chain"] = of_tools(lambda: raw_chain(desired, mode, backend))
         figures["raw save"] = of_tools(lambda: raw_save(mode, backend))
-        empty(mode, backend)
-        desired = bench.compile(path)
-        figures["raw restore"] = of_tools(lambda: RAW[mode](desired, backend))
+        figures["raw restore"] = raw_restore(bench.compile(path), mode, backend)
         empty(mode, backend)
     for left in Path(FOLDER).glob(f"{LOCK}-{netns}.*"):
         left.unlink()

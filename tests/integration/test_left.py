@@ -503,3 +503,22 @@ def test_what_is_known_of_maps_outlasts_a_run_that_read_none(tmp_path: Path) -> 
     before = json.loads(runs.maps.read_text())["content"]
     runs(services(5))
     assert json.loads(runs.maps.read_text())["content"] == before
+
+
+@pytest.mark.parametrize("suffix", ["nft", "legacy"])
+@pytest.mark.parametrize("program", ["iptables", "ip6tables"])
+def test_chains_of_kube_proxy_go_whenever_they_come_in_nftables_mode(suffix: str, program: str, tmp_path: Path) -> None:
+    """Where the kernel has no table of iptables, iptables is not run: it has to be once there is one."""
+    run, ports = Runs("nftables", tmp_path, backend=suffix), services(3)
+    assert run(ports).found
+    assert run(ports).result["figures"]["processes"] == 0
+    chains = "*nat\n:KUBE-SERVICES - [0:0]\n:KEPT - [0:0]\n-A OUTPUT -j KUBE-SERVICES\nCOMMIT\n"
+    tool(f"{program}-{suffix}-restore", "--noflush", stdin=chains)
+    gone = ["remove jump", "remove chain"]
+    assert run(ports, check=True).found == gone
+    assert sorted(run(less(ports), check=True).found) == sorted([*gone, "change chain"])
+    assert run(ports).found == gone
+    assert run(ports).found == []
+    assert [line for line in tool(f"{program}-{suffix}-save").split("\n") if line.startswith((":K", "-A"))] == [
+        ":KEPT - [0:0]"
+    ]
