@@ -211,7 +211,7 @@ def digest(value: Any) -> str:
     """A digest of text, or of what the text form of a value tells apart."""
     found = hashlib.sha256()
     for piece in files.pieces(value if isinstance(value, str) else repr(value)):
-        found.update(piece)
+        found.update(piece.encode())
     return found.hexdigest()
 
 

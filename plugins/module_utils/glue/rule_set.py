@@ -57,7 +57,7 @@ class Options(NamedTuple):
     drained. ``snapshots``: how many snapshots of earlier states the node keeps; None takes none, and keeps all.
     ``sysctls``: names of the settings that count as wanted from now on; None: all of the rule set. ``texts`` by path
     are the files that the caller brings up to date afterwards, None for no file: where they cannot be written, nothing
-    is changed. ``known`` need not be read; ``live_text`` makes the text of all that is there from what was read, and
+    is changed. ``known`` need not be read; ``live_pieces`` makes the text of all that is there from what was read, and
     where that is a part from what the last run brought the node to.
     """
 
@@ -67,7 +67,7 @@ class Options(NamedTuple):
     sysctls: Collection[str] | None = None
     texts: Mapping[str, str | None] = {}
     known: Known = NOTHING
-    live_text: Callable[[RuleSet], str] = state.render
+    live_pieces: Callable[[RuleSet], Iterable[str]] = state.pieces
 
 
 def compile_rule_set(data: ServiceData, node: Node, configuration: ProxyConfiguration, access: NodeAccess) -> RuleSet:
@@ -112,7 +112,7 @@ def converge_rule_set(
                 if options.snapshots is not None:
                     Snapshots(access.folder, options.snapshots).take(
                         # Flows are ended, never made: there is nothing of theirs to restore.
-                        options.live_text(before._replace(udp_endpoints={}))
+                        options.live_pieces(before._replace(udp_endpoints={}))
                     )
             own_file.converge_all(records, check=False)
 

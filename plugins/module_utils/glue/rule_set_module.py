@@ -159,7 +159,7 @@ class _Run:
 
     def _converge_to(self, found: Target, snapshots: int | None) -> Outcome:
         options = self._options(found.texts, snapshots)
-        return self._converge(found.desired, options._replace(known=found.known, live_text=found.live_text))
+        return self._converge(found.desired, options._replace(known=found.known, live_pieces=found.live_pieces))
 
     def _options(self, texts: Mapping[str, str | None], snapshots: int | None) -> Options:
         return Options(self._params["only_owner"], self._params["drain"], snapshots, texts=texts)

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import NamedTuple
 
@@ -49,20 +48,13 @@ def load(folder: str, checksum: str | None, incoming: str | None) -> NodeService
     ``incoming`` is a new file to take over. Raises InputError, KernelError.
     """
     path = path_in(folder)
-    text = files.read_text(incoming or path)
-    if text is None and not checksum:
-        raise KernelError(f"there is no service data at {path}: give services or src")
-    if text is None or (checksum and _sha1(text) != checksum):
+    if checksum and files.sha1(incoming or path) != checksum:
         if incoming:
             raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
         return None
+    text = files.read_text(incoming or path)
+    if text is None:
+        raise KernelError(f"there is no service data at {path}: give services or src")
     before = files.read_text(path) if incoming else text
     # Large text that is the same is held once.
     return NodeServiceData(text, path, text if before == text else before)
-
-
-def _sha1(text: str) -> str:
-    found = hashlib.sha1()
-    for piece in files.pieces(text):
-        found.update(piece)
-    return found.hexdigest()

@@ -22,6 +22,8 @@ from .compiled import read_compiled
 from .place import RULE_SET
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..state.rule_set import RuleSet
 
 STATE = "state"
@@ -41,8 +43,8 @@ class Snapshots:
         """Names, the oldest first. One without its state was never finished."""
         return [name for name in files.listed(self._folder) if os.path.exists(self._path(name, STATE))]
 
-    def take(self, before: str) -> None:
-        """Keeps the state before a run, which is the text of a rule set. Raises KernelError."""
+    def take(self, before: Iterable[str]) -> None:
+        """Keeps the state before a run, which are the pieces of the text of a rule set. Raises KernelError."""
         if self._keep:
             name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
             for file in FILES:

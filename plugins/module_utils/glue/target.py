@@ -22,7 +22,7 @@ from ..state.rule_set import RuleSet
 from .known import NOTHING, Known, Left, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..state.iptables import Tables
     from .converge import Outcome
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 class Target(NamedTuple):
     """``desired`` is the rule set, or of its tables only what changes, from what ``known`` has of it.
 
-    ``texts`` and ``live_text`` are as in Options. ``endpoints`` counts those of all service ports by family.
+    ``texts`` and ``live_pieces`` are as in Options. ``endpoints`` counts those of all service ports by family.
     """
 
     desired: RuleSet
     known: Known
     texts: dict[str, str | None]
-    live_text: Callable[[RuleSet], str]
+    live_pieces: Callable[[RuleSet], Iterable[str]]
     endpoints: dict[str, int]
 
     def left(self, services: NodeServiceData, inputs: Inputs, before: Left | None, path: str, outcome: Outcome) -> Left:
@@ -67,7 +67,7 @@ def whole(services: NodeServiceData, inputs: Inputs, left: Left | None, path: st
         texts[path] = state.render(desired)
     if left and left.is_of(path):
         known = left.whole(lambda: files.read_text(path) or "", desired)
-    return Target(desired, known, texts, state.render, data.endpoint_counts())
+    return Target(desired, known, texts, state.pieces, data.endpoint_counts())
 
 
 def part(
@@ -102,12 +102,12 @@ def part(
             # A check run holds no lock: another run has written the file in between.
             return None
 
-    def live_text(live: RuleSet) -> str:
+    def live_pieces(live: RuleSet) -> Iterable[str]:
         nothing = RuleSet.empty()
         small = live._replace(tables=nothing.tables, nftables=nothing.nftables)
-        return state.with_changes(text(), nothing, small)
+        return [state.with_changes(text(), nothing, small)]
 
-    return Target(desired, Known(left.states, lambda: before, part=True), texts, live_text, are.endpoint_counts())
+    return Target(desired, Known(left.states, lambda: before, part=True), texts, live_pieces, are.endpoint_counts())
 
 
 def _holds(left: Left, services: NodeServiceData, inputs: Inputs, path: str, generation: int | None) -> bool:

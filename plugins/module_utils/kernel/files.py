@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import stat
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 from .command import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 # How the name of a file ends that is being written.
 UNFINISHED = ".kubenode-proxy"
@@ -40,10 +41,23 @@ def read_text(path: str) -> str | None:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def pieces(text: str) -> Iterator[bytes]:
-    """The bytes of a text, piece by piece: to copy a large one as a whole takes longer, and as much memory."""
-    for start in range(0, len(text), PIECE):
-        yield text[start : start + PIECE].encode()
+def pieces(text: str) -> Iterator[str]:
+    """A text piece by piece: to make bytes of a large one as a whole takes longer, and as much memory again."""
+    return (text[start : start + PIECE] for start in range(0, len(text), PIECE))
+
+
+def sha1(path: str) -> str | None:
+    """The SHA-1 checksum of a file, None where there is none. Raises KernelError where it cannot be read."""
+    found = hashlib.sha1()
+    try:
+        with open(path, "rb") as file:
+            while piece := file.read(PIECE):
+                found.update(piece)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise KernelError(f"cannot read {path}: {error}") from error
+    return found.hexdigest()
 
 
 def says(path: str, text: str) -> bool | None:
@@ -69,16 +83,16 @@ def fingerprint(path: str) -> list[str]:
     return [path, str(found.st_ino), str(found.st_size), str(found.st_mtime_ns), str(found.st_ctime_ns)]
 
 
-def write_text(path: str, text: str, mode: int = 0o644) -> None:
+def write_text(path: str, text: str | Iterable[str], mode: int = 0o644) -> None:
     """Puts a whole file in place at once: a reader sees the old text or the new, also after a crash.
 
-    Raises KernelError, and leaves the old file as it was.
+    ``text`` may come in pieces. Raises KernelError, and leaves the old file as it was.
     """
     folder = os.path.dirname(path)
     try:
         os.makedirs(folder, exist_ok=True)
         with _only_writer(folder):
-            _write_and_rename(path, text, mode)
+            _write_and_rename(path, pieces(text) if isinstance(text, str) else text, mode)
     except OSError as error:
         raise KernelError(f"cannot write {path}: {_reason(error)}") from error
 
@@ -183,13 +197,13 @@ def _only_writer(folder: str) -> Iterator[None]:
         os.close(handle)
 
 
-def _write_and_rename(path: str, text: str, mode: int) -> None:
+def _write_and_rename(path: str, text: Iterable[str], mode: int) -> None:
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}{UNFINISHED}")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.writelines(pieces(text))
+            file.writelines(piece.encode() for piece in text)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, mode)

@@ -92,10 +92,13 @@ def parse(text: str, wanted: Callable[[str], bool] = lambda name: True) -> dict[
 
 def render(sets: Iterable[IPSet]) -> str:
     """Sets -> ``ipset save`` text; all sets first, as a ``list:set`` may name any of them."""
-    creates: list[str] = []
-    adds: list[str] = []
-    for ip_set in sorted(sets, key=lambda s: s.name):
-        create, *rest = ip_set.lines()
-        creates.append(create)
-        adds += rest
-    return "".join(f"{line}\n" for line in creates + adds)
+    return "".join(pieces(sets))
+
+
+def pieces(sets: Iterable[IPSet]) -> Iterator[str]:
+    """That text by set."""
+    ordered = sorted(sets, key=lambda s: s.name)
+    yield from (f"{ip_set.create_line()}\n" for ip_set in ordered)
+    for ip_set in ordered:
+        _create, *adds = ip_set.lines()
+        yield "".join([f"{line}\n" for line in adds])

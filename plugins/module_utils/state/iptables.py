@@ -13,7 +13,7 @@ parsing where both sides come from one place. Rules that people write go through
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Dict, NamedTuple
 
 COUNTERS = re.compile(r"^\[\d+:\d+\] ")
@@ -87,14 +87,18 @@ def parse_counters(text: str) -> dict[str, list[int]]:
 
 def render(tables: Tables) -> str:
     """Tables -> ``iptables-save`` text without counters; built-in chains first, then by name."""
-    lines: list[str] = []
+    return "".join(pieces(tables))
+
+
+def pieces(tables: Tables) -> Iterator[str]:
+    """That text by line, or by chain where there are rules."""
     for table, chains in sorted(tables.items()):
         ordered = sorted(sorted(chains.items()), key=lambda item: item[1].policy is None)
-        lines.append(f"*{table}")
-        lines += [f":{name} {chain.policy or '-'}" for name, chain in ordered]
-        lines += [f"-A {name} {rule}".rstrip() for name, chain in ordered for rule in chain.rules]
-        lines.append("COMMIT")
-    return "\n".join([*lines, ""])
+        yield f"*{table}\n"
+        yield from (f":{name} {chain.policy or '-'}\n" for name, chain in ordered)
+        for name, chain in ordered:
+            yield "".join([f"-A {name} {rule}".rstrip() + "\n" for rule in chain.rules])
+        yield "COMMIT\n"
 
 
 def with_changes(text: str, before: Tables, after: Tables) -> str:

@@ -177,9 +177,12 @@ def service_lines(key: VirtualServerKey, server: VirtualServer) -> Iterator[str]
 
 def render(servers: VirtualServers) -> str:
     """Virtual servers -> ``ipvsadm -Sn`` text, sorted."""
-    # The lines of one service are free again for the next: new memory takes longer than the writing.
-    texts = ["\n".join([*service_lines(key, server), ""]) for key, server in sorted(servers.items())]
-    return "".join(texts)
+    return "".join(pieces(servers))
+
+
+def pieces(servers: VirtualServers) -> Iterator[str]:
+    """That text by virtual server."""
+    return ("\n".join([*service_lines(key, server), ""]) for key, server in sorted(servers.items()))
 
 
 def parse(text: str) -> VirtualServers:

@@ -113,7 +113,12 @@ def parse(text: str) -> Tables:
 
 def render(tables: Tables) -> str:
     """Tables -> text of ``nft -s list``, with what has no order sorted: tables, objects, elements."""
-    return "".join(f"{line}\n" for name, table in sorted(tables.items()) for line in table_lines(name, table))
+    return "".join(pieces(tables))
+
+
+def pieces(tables: Tables) -> Iterator[str]:
+    """That text by line."""
+    return (f"{line}\n" for name, table in sorted(tables.items()) for line in table_lines(name, table))
 
 
 def table_lines(name: str, table: Table) -> Iterator[str]:

@@ -13,7 +13,7 @@ diff it, and load a section by hand.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Dict, FrozenSet, NamedTuple, Tuple
 
 from . import ipset, iptables, ipvs, nftables, node
@@ -59,11 +59,16 @@ class RuleSet(NamedTuple):
 
 def render(rule_set: RuleSet) -> str:
     """Rule set -> file text; the same rule set always gives the same text."""
-    return _text(
+    return "".join(pieces(rule_set))
+
+
+def pieces(rule_set: RuleSet) -> Iterator[str]:
+    """That text piece by piece: all of a large one takes as much memory again."""
+    return _pieces(
         {
             **_small_sections(rule_set),
-            **{f"tables {family}": iptables.render(rule_set.tables.get(family, {})) for family in FAMILIES},
-            "nftables": nftables.render(rule_set.nftables),
+            **{f"tables {family}": iptables.pieces(rule_set.tables.get(family, {})) for family in FAMILIES},
+            "nftables": nftables.pieces(rule_set.nftables),
         }
     )
 
@@ -74,28 +79,29 @@ def with_changes(text: str, before: RuleSet, after: RuleSet) -> str:
     changed = _small_sections(after)
     for family in FAMILIES:
         name = f"tables {family}"
-        changed[name] = iptables.with_changes(sections.get(name, ""), before.tables[family], after.tables[family])
-    changed["nftables"] = nftables.with_changes(sections.get("nftables", ""), before.nftables, after.nftables)
-    return _text(changed)
+        changed[name] = [iptables.with_changes(sections.get(name, ""), before.tables[family], after.tables[family])]
+    changed["nftables"] = [nftables.with_changes(sections.get("nftables", ""), before.nftables, after.nftables)]
+    return "".join(_pieces(changed))
 
 
-def _small_sections(rule_set: RuleSet) -> dict[str, str]:
+def _small_sections(rule_set: RuleSet) -> dict[str, Iterable[str]]:
     return {
-        "settings": node.render_sysctls(rule_set.settings),
-        "sysctls": node.render_sysctls(rule_set.sysctls),
-        "ipvs timeouts": node.render_sysctls({name: str(value) for name, value in rule_set.ipvs_timeouts.items()}),
-        "sets": ipset.render(rule_set.sets.values()),
-        "virtual servers": ipvs.render(rule_set.virtual_servers),
-        "link": node.render_link(rule_set.link),
-        "udp endpoints": _render_endpoints(rule_set.udp_endpoints),
-        "accounting objects": node.render_lines(rule_set.accounting_objects),
+        "settings": [node.render_sysctls(rule_set.settings)],
+        "sysctls": [node.render_sysctls(rule_set.sysctls)],
+        "ipvs timeouts": [node.render_sysctls({name: str(value) for name, value in rule_set.ipvs_timeouts.items()})],
+        "sets": ipset.pieces(rule_set.sets.values()),
+        "virtual servers": ipvs.pieces(rule_set.virtual_servers),
+        "link": [node.render_link(rule_set.link)],
+        "udp endpoints": [_render_endpoints(rule_set.udp_endpoints)],
+        "accounting objects": [node.render_lines(rule_set.accounting_objects)],
     }
 
 
-def _text(sections: Mapping[str, str]) -> str:
-    # A large section is copied just once.
-    parts = [part for name in SECTIONS for part in (f"\n[{name}]\n", sections[name])]
-    return "".join([FIRST_LINE, "\n", *parts])
+def _pieces(sections: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    yield f"{FIRST_LINE}\n"
+    for name in SECTIONS:
+        yield f"\n[{name}]\n"
+        yield from sections[name]
 
 
 def parse(text: str) -> RuleSet:

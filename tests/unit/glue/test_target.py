@@ -23,7 +23,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set impo
 from tests.clusters import FACTS, regular_services
 
 UDP = {"name": "dns", "namespace": "load", "cluster_ips": ["10.96.7.7"], "endpoints": [{"address": "10.128.7.7"}]}
-UDP["ports"] = [{"protocol": "UDP", "port": 53, "target_port": 53, "node_port": 30053}]
+UDP["ports"] = [{"protocol": "udp", "port": 53, "target_port": 53, "node_port": 30053}]
 DATA = canonical.dump(native.parse([*regular_services(3, 2), UDP]))
 OTHER_DATA = canonical.dump(native.parse([*regular_services(3, 3), UDP]))
 NOTHING_DONE = Outcome([], RuleSet.empty(), RuleSet.empty(), {})

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -56,12 +57,21 @@ def test_a_file_of_another_size_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, files.PIECE - 1, files.PIECE, files.PIECE + 1, 3 * files.PIECE])
-def test_the_pieces_of_a_text_are_its_bytes(length: int, tmp_path: Path) -> None:
+def test_the_pieces_of_a_text_make_it(length: int, tmp_path: Path) -> None:
     text = ("ü" + "a\n" * length)[:length]
-    assert b"".join(files.pieces(text)) == text.encode()
-    assert all(len(piece) <= 2 * files.PIECE for piece in files.pieces(text))
-    files.write_text(str(tmp_path / "file"), text)
-    assert (tmp_path / "file").read_bytes() == text.encode()
+    assert "".join(files.pieces(text)) == text
+    assert all(len(piece) <= files.PIECE for piece in files.pieces(text))
+    path = tmp_path / "file"
+    for whole_or_in_pieces in (text, iter([text[:1], text[1:]])):
+        files.write_text(str(path), whole_or_in_pieces)
+        assert path.read_bytes() == text.encode()
+    assert files.sha1(str(path)) == hashlib.sha1(text.encode()).hexdigest()
+
+
+def test_the_checksum_of_no_file(tmp_path: Path) -> None:
+    assert files.sha1(str(tmp_path / "none")) is None
+    with pytest.raises(KernelError, match=r"^cannot read .*Is a directory"):
+        files.sha1(str(tmp_path))
 
 
 @pytest.mark.parametrize(("options", "mode"), [({}, 0o644), ({"mode": 0o600}, 0o600)])
