@@ -201,12 +201,12 @@ def raw_chain(desired: RuleSet, mode: str, backend: str) -> float:
 
 
 def raw_restore(desired: RuleSet, mode: str, backend: str) -> dict[str, float]:
-    """Everything with the tools alone: the median of several times, as legacy tables take once or twice as long."""
+    """Everything with the tools alone: the median, as a restore of legacy tables may take twice as long as another."""
     times: list[dict[str, float]] = []
     while len(times) < RAW_TIMES and sum(found["seconds"] for found in times) < RAW_SECONDS:
         empty(mode, backend)
         times.append(of_tools(lambda: RAW[mode](desired, backend)))
-    return sorted(times, key=itemgetter("processor"))[len(times) // 2]
+    return sorted(times, key=itemgetter("processor"))[(len(times) - 1) // 2]
 
 
 RAW = {"ipvs": raw_ipvs, "iptables": raw_iptables, "nftables": raw_nftables}

@@ -47,7 +47,7 @@ def costs(run: Runner, mode: str, backend: str, services: int) -> list[Cost]:
         # Of the legacy back end what was written is listed, too.
         ("iptables", "legacy", (8, 11), (1, 11), (4, 11)),
         # Nothing where there is no table of iptables. To write: nft's version, or a check, and one transaction.
-        ("nftables", "auto", (2, 23), (0, 11), (2, 14)),
+        ("nftables", "auto", (2, 22), (0, 10), (2, 13)),
     ],
 )
 def test_tables_cost_the_same_whatever_they_hold(

@@ -11,6 +11,7 @@ endpoints    10.244.0.0/24, fd00:244::/112
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import random
@@ -522,3 +523,27 @@ def test_chains_of_kube_proxy_go_whenever_they_come_in_nftables_mode(suffix: str
     assert [line for line in tool(f"{program}-{suffix}-save").split("\n") if line.startswith((":K", "-A"))] == [
         ":KEPT - [0:0]"
     ]
+
+
+@pytest.mark.parametrize(("mode", "backend"), [("nftables", "nft"), ("iptables", "legacy")])
+def test_rules_come_back_on_a_full_disk(
+    mode: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a boot, when the files are there, and what was left in /run is not."""
+    run, ports = Runs(mode, tmp_path, backend), services(3)
+    run(ports)
+    files = {name: (tmp_path / name).stat().st_ino for name in ("rule_set", "services.json", "sysctls_before")}
+    before = run.ruleset()
+    other_namespace()
+    run.forget()
+
+    def no_space(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", no_space)
+    assert run(ports, snapshots=0).found
+    assert run.ruleset() == before
+    with pytest.raises(KernelError, match="No space left on device"):
+        run(less(ports), snapshots=0)
+    assert run.ruleset() == before
+    assert {name: (tmp_path / name).stat().st_ino for name in files} == files

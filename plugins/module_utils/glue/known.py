@@ -83,9 +83,10 @@ class Inputs(NamedTuple):
         """Equal for inputs of which the same service ports get the same chains, sets and maps.
 
         Of the node's addresses that is what the rules make of them without any service: interfaces of pods come and go.
-        In IPVS mode, where each address of the node may serve, it is all but those that are bound for services.
+        In IPVS mode each address of the node may serve, so all count but those that are bound for services; equal
+        digests mean equal rule sets there.
         """
-        of_addresses: object = [sorted(self.facts.local_addresses(family)) for family in rule_set.FAMILIES]
+        of_addresses: object = [sorted(set(self.facts.local_addresses(family))) for family in rule_set.FAMILIES]
         if self.configuration.mode in TABLES:
             of_addresses = rule_set.render(render(ServiceData(()), *self))
         return digest([program(), of_addresses, *self[:2], self.facts._replace(addresses=())])

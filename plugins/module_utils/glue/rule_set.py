@@ -97,6 +97,10 @@ def converge_rule_set(
         return converge(leftovers.subsystems, desired, check=True)
     originals = access.sysctl_originals(RULE_SET)
 
+    def ended() -> dict[str, str | None]:
+        wanted = desired.sysctls if options.sysctls is None else options.sysctls
+        return {**access.record_of(desired.virtual_servers), **originals.settled(wanted)}
+
     with contextlib.ExitStack() as held:
 
         def keep(before: RuleSet) -> None:
@@ -105,8 +109,8 @@ def converge_rule_set(
                 **access.record_of(recorded | set(desired.virtual_servers)),
                 **originals.noted(before.sysctls, desired.sysctls),
             }
-            # They are written again in the end, and are no larger then.
-            held.enter_context(files.reserved(records))
+            # They are no larger in the end.
+            held.enter_context(files.reserved(_to_write(records, ended())))
             held.enter_context(own_file.reserved(options.texts))
             with own_file.reserved(records):
                 if options.snapshots is not None:
@@ -117,10 +121,16 @@ def converge_rule_set(
             own_file.converge_all(records, check=False)
 
         outcome = converge(leftovers.subsystems, desired, check=False, before_write=keep)
-    settled = originals.settled(desired.sysctls if options.sysctls is None else options.sysctls)
-    own_file.converge_all({**access.record_of(desired.virtual_servers), **settled}, check=False)
+    own_file.converge_all(ended(), check=False)
     states, rest = _tables_left(leftovers.subsystems, desired)
     return outcome._replace(states=states, rest=rest)
+
+
+def _to_write(records: Mapping[str, str | None], ended: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Those of the records that are written now or in the end: where none is, a full disk does not matter."""
+    return {
+        path: text for path, text in records.items() if ended[path] != text or own_file.converge(path, text, check=True)
+    }
 
 
 def _tables_left(subsystems: Mapping[str, Subsystem], desired: RuleSet) -> tuple[TablesStates, dict[str, Tables]]:

@@ -48,11 +48,11 @@ def load(folder: str, checksum: str | None, incoming: str | None) -> NodeService
     ``incoming`` is a new file to take over. Raises InputError, KernelError.
     """
     path = path_in(folder)
-    if checksum and files.sha1(incoming or path) != checksum:
-        if incoming:
-            raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
+    text = files.read_text(incoming or path, checksum)
+    if text is None and incoming:
+        raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
+    if text is None and checksum:
         return None
-    text = files.read_text(incoming or path)
     if text is None:
         raise KernelError(f"there is no service data at {path}: give services or src")
     before = files.read_text(path) if incoming else text

@@ -46,17 +46,16 @@ class SysctlOriginals:
             if live.get(name, value) != value:
                 self._values.setdefault(name, live[name])
         self._wanted[self._user] = sorted({*wanted, *self._wanted.get(self._user, ())})
-        return self._file()
+        return self._file(self._values, self._wanted)
 
     def settled(self, wanted: Iterable[str]) -> dict[str, str | None]:
         """The file, None where it holds nothing, with what this user wants, and without values that were restored."""
         wanted = sorted(wanted)
-        for name in self.to_restore(wanted):
-            del self._values[name]
-        self._wanted[self._user] = wanted
-        return self._file()
+        restored = self.to_restore(wanted)
+        values = {name: value for name, value in self._values.items() if name not in restored}
+        return self._file(values, {**self._wanted, self._user: wanted})
 
-    def _file(self) -> dict[str, str | None]:
-        wanted = {user: names for user, names in self._wanted.items() if names}
-        content = {"before": self._values, "wanted": wanted}
+    def _file(self, values: Mapping[str, str], wanted: Mapping[str, list[str]]) -> dict[str, str | None]:
+        wanted = {user: names for user, names in wanted.items() if names}
+        content = {"before": values, "wanted": wanted}
         return {self._path: json.dumps(content, indent=2, sort_keys=True) + "\n" if wanted else None}

@@ -105,7 +105,7 @@ def part(
     def live_pieces(live: RuleSet) -> Iterable[str]:
         nothing = RuleSet.empty()
         small = live._replace(tables=nothing.tables, nftables=nothing.nftables)
-        return [state.with_changes(text(), nothing, small)]
+        return files.pieces(state.with_changes(text(), nothing, small))
 
     return Target(desired, Known(left.states, lambda: before, part=True), texts, live_pieces, are.endpoint_counts())
 
@@ -142,7 +142,10 @@ def _leads_to_what_goes(rest: Mapping[str, Tables], before: RuleSet, desired: Ru
 
 
 def _small(rule_set: RuleSet, inputs: Inputs) -> str:
-    """A digest of the text without tables. In IPVS mode that is nearly all, and nothing of it but what inputs tell."""
+    """A digest of the text without tables.
+
+    "" in IPVS mode: there it is nearly all of the text, and :meth:`Inputs.digest` decides all of it.
+    """
     if inputs.configuration.mode not in difference.TABLES:
         return ""
     return digest(state.render(rule_set._replace(tables={}, nftables={})))

@@ -16,7 +16,7 @@ import os
 import shutil
 import stat
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from .command import KernelError
 
@@ -28,10 +28,16 @@ UNFINISHED = ".kubenode-proxy"
 PIECE = 65536
 
 
-def read_text(path: str) -> str | None:
-    """The text of a file, None where there is none. Raises KernelError where it cannot be read."""
+def read_text(path: str, checksum: str | None = None) -> str | None:
+    """The text of a file, None where there is none, or not that of an SHA-1 checksum.
+
+    Raises KernelError where it cannot be read.
+    """
     try:
         with open(path, "rb") as file:
+            if checksum and _sha1(file) != checksum:
+                return None
+            file.seek(0)
             # At once: in text mode Python decodes large files piece by piece, which takes several times as long.
             text = file.read().decode("utf-8")
     except FileNotFoundError:
@@ -44,20 +50,6 @@ def read_text(path: str) -> str | None:
 def pieces(text: str) -> Iterator[str]:
     """A text piece by piece: to make bytes of a large one as a whole takes longer, and as much memory again."""
     return (text[start : start + PIECE] for start in range(0, len(text), PIECE))
-
-
-def sha1(path: str) -> str | None:
-    """The SHA-1 checksum of a file, None where there is none. Raises KernelError where it cannot be read."""
-    found = hashlib.sha1()
-    try:
-        with open(path, "rb") as file:
-            while piece := file.read(PIECE):
-                found.update(piece)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise KernelError(f"cannot read {path}: {error}") from error
-    return found.hexdigest()
 
 
 def says(path: str, text: str) -> bool | None:
@@ -170,6 +162,13 @@ def _occupy(handle: int, size: int) -> None:
         # A file system that cannot promise space tells when it is written to.
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
+
+
+def _sha1(file: BinaryIO) -> str:
+    found = hashlib.sha1()
+    while piece := file.read(PIECE):
+        found.update(piece)
+    return found.hexdigest()
 
 
 def _bytes_of(text: str) -> int:

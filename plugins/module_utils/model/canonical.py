@@ -18,7 +18,7 @@ from .errors import InputError
 from .service import Endpoint, ServiceData, ServicePort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 FORMAT = 1
 HEAD = f'{{"format":{FORMAT},"service_ports":[\n'
@@ -43,9 +43,10 @@ def load(text: str) -> ServiceData:
     Raises InputError where it is no canonical file, or one of another format.
     """
     try:
-        as_dumped = text.startswith(HEAD + "{") and text.endswith(TAIL)
-        found = _one_by_one(text) if as_dumped else _all_at_once(text)
-        return ServiceData(tuple([_service_port(fields) for fields in found]))
+        found = _one_by_one(text)
+        if found is None:
+            found = [_service_port(fields) for fields in _all_at_once(text)]
+        return ServiceData(tuple(found))
     except InputError:
         raise
     except ValueError as error:
@@ -54,24 +55,30 @@ def load(text: str) -> ServiceData:
         raise InputError([f"damaged canonical service data file: {error}"]) from error
 
 
-def _one_by_one(text: str) -> Iterator[dict[str, Any]]:
-    """The service ports of a file as :func:`dump` writes it, if there are any. Raises ValueError.
+def _one_by_one(text: str) -> list[ServicePort] | None:
+    """The service ports of a file as :func:`dump` writes it, None for any other.
 
     What JSON makes of one is free again for the next: new memory takes longer than the parsing.
     """
+    if not (text.startswith(HEAD + "{") and text.endswith(TAIL)):
+        return None
+    found: list[ServicePort] = []
     at, tail = len(HEAD), len(text) - len(TAIL)
     while True:
-        fields, end = _DECODER.raw_decode(text, at)
-        yield fields
+        try:
+            fields, end = _DECODER.raw_decode(text, at)
+        except json.JSONDecodeError:
+            return None
+        found.append(_service_port(fields))
         if end == tail:
-            return
+            return found
         if not text.startswith(_BETWEEN, end):
-            raise json.JSONDecodeError("Expecting ',' and a new line", text, end)
+            return None
         at = end + len(_BETWEEN)
 
 
 def _all_at_once(text: str) -> Iterable[dict[str, Any]]:
-    """Those of any other file. Raises ValueError, KeyError."""
+    """Their fields, of any other file. Raises ValueError, KeyError."""
     document = json.loads(text)
     if not isinstance(document, dict) or "format" not in document:
         raise InputError(["not a canonical service data file: it has no format number"])

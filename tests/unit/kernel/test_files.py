@@ -65,13 +65,9 @@ def test_the_pieces_of_a_text_make_it(length: int, tmp_path: Path) -> None:
     for whole_or_in_pieces in (text, iter([text[:1], text[1:]])):
         files.write_text(str(path), whole_or_in_pieces)
         assert path.read_bytes() == text.encode()
-    assert files.sha1(str(path)) == hashlib.sha1(text.encode()).hexdigest()
-
-
-def test_the_checksum_of_no_file(tmp_path: Path) -> None:
-    assert files.sha1(str(tmp_path / "none")) is None
-    with pytest.raises(KernelError, match=r"^cannot read .*Is a directory"):
-        files.sha1(str(tmp_path))
+    checksum = hashlib.sha1(text.encode()).hexdigest()
+    assert files.read_text(str(path), checksum) == text
+    assert files.read_text(str(path), hashlib.sha1(b"another").hexdigest()) is None
 
 
 @pytest.mark.parametrize(("options", "mode"), [({}, 0o644), ({"mode": 0o600}, 0o600)])

@@ -74,7 +74,7 @@ NO_JSON = "not a canonical service data file: Expecting ',' "
             "not a canonical service data file: Unterminated string starting at: line 2 column 2 (char 31)",
         ),
         (canonical.HEAD + WEB, f"{NO_JSON}delimiter: {PLACE}"),
-        (canonical.HEAD + WEB + WEB + canonical.TAIL, f"{NO_JSON}and a new line: {PLACE}"),
+        (canonical.HEAD + WEB + WEB + canonical.TAIL, f"{NO_JSON}delimiter: {PLACE}"),
         ('{"format": 1}', "damaged canonical service data file: 'service_ports'"),
         ('{"format": 1, "service_ports": 7}', "damaged canonical service data file: 'int' object is not iterable"),
     ],
@@ -90,6 +90,8 @@ def test_a_file_in_another_layout_is_read_too() -> None:
     expected = ServiceData((port, port))
     assert canonical.load(canonical.HEAD + f"{WEB} , \n\n {WEB}" + " ] }") == expected
     assert canonical.load(f'{{"service_ports": [{WEB}, {WEB}], "format": 1}}') == expected
+    for between in (",", ", \n", ",\n\n"):
+        assert canonical.load(canonical.HEAD + WEB + between + WEB + canonical.TAIL) == expected
     assert canonical.load(canonical.HEAD + WEB + '],"of":"somebody"}') == ServiceData((port,))
     assert canonical.load(canonical.HEAD + canonical.TAIL) == ServiceData(())
 
