@@ -113,17 +113,20 @@ def converge_rule_set(
             held.enter_context(files.reserved(_to_write(records, ended())))
             held.enter_context(own_file.reserved(options.texts))
             with own_file.reserved(records):
-                if options.snapshots is not None:
-                    Snapshots(access.folder, options.snapshots).take(
-                        # Flows are ended, never made: there is nothing of theirs to restore.
-                        options.live_pieces(before._replace(udp_endpoints={}))
-                    )
+                _keep_snapshot(access, options, before)
             own_file.converge_all(records, check=False)
 
         outcome = converge(leftovers.subsystems, desired, check=False, before_write=keep)
     own_file.converge_all(ended(), check=False)
     states, rest = _tables_left(leftovers.subsystems, desired)
     return outcome._replace(states=states, rest=rest)
+
+
+def _keep_snapshot(access: NodeAccess, options: Options, before: RuleSet) -> None:
+    if options.snapshots is not None:
+        # Flows are ended, never made: there is nothing of theirs to restore.
+        text = options.live_pieces(before._replace(udp_endpoints={}))
+        Snapshots(access.folder, options.snapshots).take(text)
 
 
 def _to_write(records: Mapping[str, str | None], ended: Mapping[str, str | None]) -> dict[str, str | None]:
