@@ -86,9 +86,11 @@ class Inputs(NamedTuple):
         In IPVS mode each address of the node may serve, so all count but those that are bound for services; equal
         digests mean equal rule sets there.
         """
-        of_addresses: object = [sorted(set(self.facts.local_addresses(family))) for family in rule_set.FAMILIES]
+        of_addresses: object
         if self.configuration.mode in TABLES:
             of_addresses = rule_set.render(render(ServiceData(()), *self))
+        else:
+            of_addresses = [sorted(set(self.facts.local_addresses(family))) for family in rule_set.FAMILIES]
         return digest([program(), of_addresses, *self[:2], self.facts._replace(addresses=())])
 
 

@@ -96,10 +96,10 @@ def converge_rule_set(
     if check:
         return converge(leftovers.subsystems, desired, check=True)
     originals = access.sysctl_originals(RULE_SET)
+    record = access.record_of(desired.virtual_servers)
 
     def ended() -> dict[str, str | None]:
-        wanted = desired.sysctls if options.sysctls is None else options.sysctls
-        return {**access.record_of(desired.virtual_servers), **originals.settled(wanted)}
+        return {**record, **originals.settled(desired.sysctls if options.sysctls is None else options.sysctls)}
 
     with contextlib.ExitStack() as held:
 

@@ -131,7 +131,7 @@ class _Run:
             outcome = self._converge_to(found, None if done else self._params["snapshots"])
         result = self._finish(outcome._replace(operations=[*done, *outcome.operations]), found.texts)
         if not self._check:
-            self._here.left_file.save(found.left(services, inputs, left, self._path, outcome))
+            self._here.left_file.save(found.left(inputs, left, self._path, outcome))
         return result
 
     def remove(self) -> dict[str, Any]:

@@ -49,11 +49,11 @@ def load(folder: str, checksum: str | None, incoming: str | None) -> NodeService
     """
     path = path_in(folder)
     text = files.read_text(incoming or path, checksum)
-    if text is None and incoming:
-        raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
-    if text is None and checksum:
-        return None
     if text is None:
+        if checksum and incoming:
+            raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
+        if checksum:
+            return None
         raise KernelError(f"there is no service data at {path}: give services or src")
     before = files.read_text(path) if incoming else text
     # Large text that is the same is held once.

@@ -33,23 +33,23 @@ if TYPE_CHECKING:
 class Target(NamedTuple):
     """``desired`` is the rule set, or of its tables only what changes, from what ``known`` has of it.
 
-    ``texts`` and ``live_pieces`` are as in Options. ``endpoints`` counts those of all service ports by family.
+    ``texts`` and ``live_pieces`` are as in Options. ``note`` is what there is to say of it to the next run, but for
+    what is found on the node.
     """
 
     desired: RuleSet
     known: Known
     texts: dict[str, str | None]
     live_pieces: Callable[[RuleSet], Iterable[str]]
-    endpoints: dict[str, int]
+    note: Left
 
-    def left(self, services: NodeServiceData, inputs: Inputs, before: Left | None, path: str, outcome: Outcome) -> Left:
+    def left(self, inputs: Inputs, before: Left | None, path: str, outcome: Outcome) -> Left:
         """What there is to say to the next run after this one; ``path`` is that of the rule set."""
         fingerprint = files.fingerprint(path)
         if path not in self.texts and before and fingerprint[:-1] != before.rule_set[:-1]:
             # Somebody has written it meanwhile. The last of it changes with a snapshot too, which links the file.
             fingerprint = []
-        small = _small(self.desired, inputs)
-        left = Left(inputs.digest(), digest(services.text), fingerprint, small, self.endpoints, {}, {})
+        left = self.note._replace(rule_set=fingerprint)
         if inputs.configuration.mode not in difference.TABLES:
             # Of IPVS mode little is in tables, and that is read sooner than compared with what was left.
             return left
@@ -61,13 +61,14 @@ def whole(services: NodeServiceData, inputs: Inputs, left: Left | None, path: st
     """The rule set of all service ports. Raises InputError."""
     data = services.parse()
     desired = inputs.render(data)
-    texts: dict[str, str | None] = services.texts()
-    known = NOTHING
-    if left is None or not _is_made_from(left, services.text, inputs, path) or left.small != _small(desired, inputs):
+    small = _small(desired, inputs)
+    note = Left(inputs.digest(), digest(services.text), [], small, data.endpoint_counts(), {}, {})
+    texts = services.texts()
+    found = left if left and left.is_of(path) else None
+    if found is None or (found.inputs, found.services, found.small) != (note.inputs, note.services, note.small):
         texts[path] = state.render(desired)
-    if left and left.is_of(path):
-        known = left.whole(lambda: files.read_text(path) or "", desired)
-    return Target(desired, known, texts, state.pieces, data.endpoint_counts())
+    known = found.whole(lambda: files.read_text(path) or "", desired) if found else NOTHING
+    return Target(desired, known, texts, state.pieces, note)
 
 
 def part(
@@ -94,8 +95,9 @@ def part(
         return None
     before, desired = found
     text = functools.lru_cache(maxsize=None)(lambda: files.read_text(path) or "")
-    texts: dict[str, str | None] = services.texts()
-    if changed.before != changed.after or _small(desired, inputs) != left.small:
+    note = left._replace(services=digest(services.text), small=_small(desired, inputs), endpoints=are.endpoint_counts())
+    texts = services.texts()
+    if changed.before != changed.after or note.small != left.small:
         try:
             texts[path] = state.with_changes(text(), before, desired)
         except ValueError:
@@ -107,7 +109,7 @@ def part(
         small = live._replace(tables=nothing.tables, nftables=nothing.nftables)
         return files.pieces(state.with_changes(text(), nothing, small))
 
-    return Target(desired, Known(left.states, lambda: before, part=True), texts, live_pieces, are.endpoint_counts())
+    return Target(desired, Known(left.states, lambda: before, part=True), texts, live_pieces, note)
 
 
 def _holds(left: Left, services: NodeServiceData, inputs: Inputs, path: str, generation: int | None) -> bool:
@@ -115,12 +117,7 @@ def _holds(left: Left, services: NodeServiceData, inputs: Inputs, path: str, gen
     kind = difference.TABLES.get(inputs.configuration.mode)
     if services.before is None or kind is None or not left.knows(kind, generation):
         return False
-    return _is_made_from(left, services.before, inputs, path)
-
-
-def _is_made_from(left: Left, services: str, inputs: Inputs, path: str) -> bool:
-    """Whether the rule set of that path, but for what is small in it, is what would be made from this service data."""
-    return left.is_of(path) and [inputs.digest(), digest(services)] == [left.inputs, left.services]
+    return left.is_of(path) and [inputs.digest(), digest(services.before)] == [left.inputs, left.services]
 
 
 def _suffices(left: Left, before: RuleSet, desired: RuleSet) -> bool:

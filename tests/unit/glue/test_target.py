@@ -45,7 +45,7 @@ class Files:
         found = target.whole(NodeServiceData(DATA, self.services, None), self.inputs, None, self.rule_set)
         for path, text in found.texts.items():
             Path(path).write_text(text or "", encoding="utf-8")
-        self.left = found.left(self.data(), self.inputs, None, self.rule_set, NOTHING_DONE)
+        self.left = found.left(self.inputs, None, self.rule_set, NOTHING_DONE)
 
     def data(self, text: str = DATA) -> NodeServiceData:
         return NodeServiceData(text, self.services, DATA)
@@ -105,10 +105,10 @@ def test_a_rule_set_that_was_written_during_a_run_is_made_again(mode: str, tmp_p
     files = Files(tmp_path, mode)
     found = target.whole(files.data(), files.inputs, files.left, files.rule_set)
     os.link(files.rule_set, tmp_path / "snapshot")
-    left = found.left(files.data(), files.inputs, files.left, files.rule_set, NOTHING_DONE)
+    left = found.left(files.inputs, files.left, files.rule_set, NOTHING_DONE)
     assert files.to_write(left) == set(), "a snapshot changes nothing"
     Path(files.rule_set).write_text("edited meanwhile", encoding="utf-8")
-    left = found.left(files.data(), files.inputs, left, files.rule_set, NOTHING_DONE)
+    left = found.left(files.inputs, left, files.rule_set, NOTHING_DONE)
     assert files.to_write(left) == {"rule_set"}
 
 
