@@ -44,8 +44,7 @@ def costs(run: Runner, mode: str, backend: str, services: int) -> list[Cost]:
     [
         # The version of the one program. To write: a test, and a restore a family.
         ("iptables", "nft", (7, 21), (1, 11), (3, 14)),
-        # Of the legacy back end what was written is listed, too.
-        ("iptables", "legacy", (8, 11), (1, 11), (4, 11)),
+        ("iptables", "legacy", (7, 11), (1, 11), (3, 11)),
         # Nothing where there is no table of iptables. To write: nft's version, or a check, and one transaction.
         ("nftables", "auto", (2, 22), (0, 10), (2, 13)),
     ],

@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import iptables
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Runner
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import detect
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import iptables, legacy_tables
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Result, Runner
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import TABLES, detect
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import applied, phases, plan
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain, Tables, parse
@@ -463,6 +463,55 @@ def test_the_xtables_lock_is_waited_for_and_reported(monkeypatch: pytest.MonkeyP
         assert time.monotonic() - start > 0.9
     iptables.apply(node.runner, node.backend, "ipv4", operations)
     assert "KUBE-A" in node.tables()["nat"]
+
+
+class Meddled(Runner):
+    """Somebody else wants to write while a restore runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meddled: list[subprocess.CompletedProcess[str]] = []
+
+    def run(self, argv: list[str], stdin: str | None = None, check: bool = True) -> Result:
+        if argv[0].endswith("-restore"):
+            command = ["iptables-legacy", "-w", "1", "-N", "OTHERS"]
+            self.meddled.append(subprocess.run(command, check=False, capture_output=True, text=True))
+        return super().run(argv, stdin, check)
+
+
+def test_nobody_else_writes_legacy_tables_meanwhile(family: str) -> None:
+    node = Node("legacy", family)
+    runner = Meddled()
+    operations = plan({}, {"nat": user_chains("A")}, OWNERSHIP, family)
+    seen = legacy_tables.digest(family, TABLES)
+    assert seen
+    left = iptables.apply_alone(runner, node.backend, family, operations, TABLES, seen)
+    assert [("xtables lock" in done.stderr, done.returncode) for done in runner.meddled] == [(True, 4)]
+    assert left == legacy_tables.digest(family, TABLES) != seen
+    assert set(node.tables()["nat"]) >= {"KUBE-A"}
+    run("iptables-legacy", "-w", "1", "-N", "OTHERS")
+
+
+def test_what_legacy_tables_hold_is_not_known_where_somebody_wrote_before(family: str) -> None:
+    node = Node("legacy", family)
+    seen = legacy_tables.digest(family, TABLES)
+    assert seen
+    node.load("*nat\n:OTHERS - [0:0]\nCOMMIT\n")
+    operations = plan({}, {"nat": user_chains("A")}, OWNERSHIP, family)
+    assert iptables.apply_alone(node.runner, node.backend, family, operations, TABLES, seen) is None
+    assert set(node.tables()["nat"]) >= {"KUBE-A", "OTHERS"}
+
+
+def test_an_old_iptables_takes_the_lock_itself(family: str) -> None:
+    """It knows no other lock, and would wait for the one that is held."""
+    node = Node("legacy", family)
+    seen = legacy_tables.digest(family, TABLES)
+    assert seen
+    tools = {name: tool._replace(version=(1, 8, 4)) for name, tool in node.backend.tools.items()}
+    operations = plan({}, {"nat": user_chains("A")}, OWNERSHIP, family)
+    backend = node.backend._replace(tools=tools)
+    assert iptables.apply_alone(node.runner, backend, family, operations, TABLES, seen) is None
+    assert set(node.tables()["nat"]) >= {"KUBE-A"}
 
 
 def test_a_table_with_rules_that_iptables_cannot_show_is_an_error() -> None:

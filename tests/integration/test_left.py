@@ -170,9 +170,7 @@ def test_one_endpoint_changes_its_objects_and_files_and_nothing_else(
 ) -> None:
     runs(services(6))
     with monkeypatch.context() as patched:
-        # Of the legacy back end nobody knows what a write makes of the tables.
-        if runs.backend != "legacy":
-            reads_nothing(patched)
+        reads_nothing(patched)
         checked = runs(less(services(6)), check=True)
         changed = runs(less(services(6)))
         again = runs(less(services(6)))
@@ -317,12 +315,7 @@ def test_a_rule_that_others_edit_during_a_run_is_set_right_in_it(runs: Runs, mon
         runs.edit_a_rule()
 
     monkeypatch.setattr(Snapshots, "take", edited)
-    if runs.backend == "legacy":
-        with pytest.raises(KernelError, match="did not last"):
-            runs(less(services(6)))
-        assert runs(less(services(6))).found == ["change chain"]
-    else:
-        assert runs(less(services(6))).found.count("change chain") == 2
+    assert runs(less(services(6))).found.count("change chain") == 2
     runs.forget()
     assert runs(less(services(6))).found == []
 

@@ -116,10 +116,6 @@ class Left(NamedTuple):
         counts = [state for state in self.states.values() if isinstance(state, int)]
         return any(key.startswith(kind) for key in self.states) and all(count == generation for count in counts)
 
-    def counts(self, kind: str) -> bool:
-        """Whether the kernel counts what is written into all tables of this kind."""
-        return all(isinstance(state, int) for key, state in self.states.items() if key.startswith(kind))
-
     def is_of(self, path: str) -> bool:
         """Whether the rule set of that path is the one that was left."""
         return bool(self.rule_set) and self.rule_set == files.fingerprint(path)

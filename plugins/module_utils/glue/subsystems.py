@@ -34,7 +34,7 @@ from .known import NOTHING, Known
 from .subsystem import Unverified
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from ..kernel.command import Runner
     from ..kernel.ipset_dump import SetsSocket
@@ -148,10 +148,18 @@ class Chains:
         self._key = ""
         # The state in which live_tables were seen, where it is known: the count of others' transactions, or a digest.
         self._at: TablesState | None = None
+        # What that digest is of.
+        self._looked_at: frozenset[str] = frozenset()
+        # Whether live_tables are what this run has made of them while nobody else could write.
+        self._left_alone = False
 
     def read(self, desired: RuleSet) -> None:
+        if self._left_alone:
+            self._left_alone = False
+            return
         tables, if_readable = self._to_read(desired)
-        before = self._state(tables.union(if_readable))
+        self._looked_at = tables.union(if_readable)
+        before = self._state()
         if before is not None and before == self._at:
             return
         self._key = f"chains {self.family} of {', '.join(sorted(tables))}"
@@ -162,15 +170,15 @@ class Chains:
         self.partial = False
         text = kernel_iptables.listing(self._runner, self._backend, self.family)
         # In this order, as rules and what a digest is made of take much memory each.
-        self._at = before if before == self._state(tables.union(if_readable)) else None
+        self._at = before if before == self._state() else None
         self.live_tables = kernel_iptables.tables_of(text, tables, if_readable)
 
     def _to_read(self, desired: RuleSet) -> tuple[frozenset[str], Collection[str]]:
         """Names of tables, and of those that may be such as iptables cannot show."""
         return frozenset(kernel_iptables.TABLES).union(desired.tables[self.family]), OTHER_TABLES
 
-    def _state(self, tables: Iterable[str]) -> TablesState | None:
-        return self._nftables.generation() if self._nftables else legacy_tables.digest(self.family, tables)
+    def _state(self) -> TablesState | None:
+        return self._nftables.generation() if self._nftables else legacy_tables.digest(self.family, self._looked_at)
 
     def states(self) -> TablesStates:
         """In what state the tables were last seen, or left by this run; empty where nobody knows."""
@@ -185,8 +193,14 @@ class Chains:
         kernel_iptables.verify(self._runner, self._backend, self.family, operations)
 
     def apply(self, operations: list[Operation]) -> None:
-        kernel_iptables.apply(self._runner, self._backend, self.family, operations, self._nftables)
-        if self._at is not None and self._nftables:
+        if isinstance(self._at, str):
+            self._at = kernel_iptables.apply_alone(
+                self._runner, self._backend, self.family, operations, self._looked_at, self._at
+            )
+            self._left_alone = self._at is not None
+        else:
+            kernel_iptables.apply(self._runner, self._backend, self.family, operations, self._nftables)
+        if self._at is not None:
             # Else they are listed again.
             self.live_tables = plan_iptables.applied(self.live_tables, operations)
 

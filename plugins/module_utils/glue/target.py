@@ -91,7 +91,8 @@ def part(
     left_out = {family: count - counts[family] for family, count in left.endpoints.items()}
     was, are = was._replace(left_out=left_out), are._replace(left_out=left_out)
     found = difference.render_difference(was, are, *inputs)
-    if found is None or not _suffices(left, *found):
+    # What becomes of these only a look at all tables tells.
+    if found is None or _leads_to_what_goes(left.rest, *found):
         return None
     before, desired = found
     text = functools.lru_cache(maxsize=None)(lambda: files.read_text(path) or "")
@@ -118,14 +119,6 @@ def _holds(left: Left, services: NodeServiceData, inputs: Inputs, path: str, gen
     if services.before is None or kind is None or not left.knows(kind, generation):
         return False
     return left.is_of(path) and [inputs.digest(), digest(services.before)] == [left.inputs, left.services]
-
-
-def _suffices(left: Left, before: RuleSet, desired: RuleSet) -> bool:
-    """Whether these changes can be made without a look at all tables."""
-    # What becomes of tables without a count only a look at all of them tells.
-    return (before.tables == desired.tables or left.counts("chains")) and not _leads_to_what_goes(
-        left.rest, before, desired
-    )
 
 
 def _leads_to_what_goes(rest: Mapping[str, Tables], before: RuleSet, desired: RuleSet) -> bool:

@@ -14,8 +14,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# Output of tools is read, so their language is fixed; /sbin is not on the PATH of every login.
-ENVIRONMENT = {"LC_ALL": "C", "LANGUAGE": "C"}
+# /sbin is not on the PATH of every login.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", "/usr/local/sbin"])
 # Package that ships a tool, for the error when it is missing.
 PACKAGES = {
@@ -26,9 +25,11 @@ PACKAGES = {
     "modprobe": "kmod",
     "nft": "nftables",
 }
-# Descriptors that programs inherit. That of the lock is one: what a killed run has started may still be writing, so the
+# Descriptors that programs inherit. Those of locks are such: what a killed run has started may still be writing, so the
 # next run has to wait for it.
 inherited: set[int] = set()
+# What programs find in their environment beside that of this process. Their output is read, so its language is fixed.
+environment: dict[str, str] = {"LC_ALL": "C", "LANGUAGE": "C"}
 
 
 class KernelError(Exception):
@@ -82,7 +83,7 @@ class Runner:
             [path, *argv[1:]],
             input=stdin,
             capture_output=True,
-            env={**os.environ, **ENVIRONMENT},
+            env={**os.environ, **environment},
             encoding="utf-8",
             errors="surrogateescape",
             check=False,

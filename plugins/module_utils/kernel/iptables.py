@@ -21,7 +21,7 @@ from typing import NamedTuple
 from ..plan.iptables import ChainContent, JumpChange
 from ..plan.operation import REMOVE, Operation
 from ..state.iptables import Tables, parse, parse_counters
-from . import legacy_tables
+from . import legacy_tables, xtables_lock
 from .command import CommandError, KernelError, Runner
 from .iptables_stages import is_large, stages
 from .nftables import NftablesSocket
@@ -36,6 +36,8 @@ TABLES = ("filter", "nat")
 LOCK_SECONDS = 30
 # -w of iptables-restore and MASQUERADE --random-fully both came with it.
 FULL_FEATURED = (1, 6, 2)
+# Its lock is what XTABLES_LOCKFILE says, and that of Debian 11 and Ubuntu 22.04; 1.8.4 knows no other than its own.
+LOCK_BY_ENVIRONMENT = (1, 8, 7)
 RANDOM_FULLY = "--random-fully"
 VERSION = re.compile(r" v(\d+)\.(\d+)(?:\.(\d+))?(?: \((nf_tables|legacy)\))?")
 NAMES_OBJECT = re.compile(r" --match-set | -j SET | --nfacct-name ")
@@ -209,6 +211,23 @@ def apply(
                 raise
             stage = f"stage {number} of {len(parts)}"
             raise KernelError(f"{error}. That was {stage}; those before it are written") from error
+
+
+def apply_alone(
+    runner: Runner, backend: Backend, family: str, operations: Iterable[Operation], tables: Iterable[str], seen: str
+) -> str | None:
+    """As :func:`apply` with the legacy back end, while no other program writes. -> digest of the tables afterwards.
+
+    ``seen`` is their digest when they were read. None where they have changed since then, so that nobody knows what
+    they hold now, and where the tool cannot be told that the lock is held for it. Raises KernelError.
+    """
+    if _tool_of(backend, family).version < LOCK_BY_ENVIRONMENT:
+        apply(runner, backend, family, operations)
+        return None
+    with xtables_lock.held(LOCK_SECONDS):
+        unchanged = legacy_tables.digest(family, tables) == seen
+        apply(runner, backend, family, operations)
+        return legacy_tables.digest(family, tables) if unchanged else None
 
 
 def _noted(nftables: NftablesSocket | None, operations: list[Operation]) -> contextlib.AbstractContextManager[None]:
