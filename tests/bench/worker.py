@@ -108,10 +108,13 @@ def empty(mode: str, backend: str) -> None:
         subprocess.run(["ip", "link", "del", "kube-ipvs0"], check=False, capture_output=True)
 
 
-def others_write() -> None:
-    """A transaction of somebody else's, after which nothing counts that the node remembers of nftables."""
-    for verb in ("add", "delete"):
-        subprocess.run(["nft", verb, "table", "inet", "others"], check=False, capture_output=True)
+def others_write(backend: str, number: int) -> None:
+    """What somebody else writes, a table or chain of that number, after which nothing counts that a node remembers."""
+    name = f"others-{number}"
+    if backend == "legacy":
+        subprocess.run(["iptables-legacy", "-N", name], check=True)
+    else:
+        subprocess.run(["nft", "add", "table", "inet", name], check=True)
 
 
 def edit_a_rule(desired: RuleSet, backend: str) -> list[list[str]]:
@@ -248,16 +251,19 @@ def main() -> None:
         figures["first converge"] = bench.converge(path)
         figures["second run"] = bench.converge(path)
         figures["one endpoint changed"] = bench.converge(changed)
-        if "nft" in mode + backend:
-            others_write()
+        if mode != "ipvs":
+            others_write(backend, 1)
             figures["second run after others"] = bench.converge(changed)
-        tampers = TAMPERS[mode](bench.compile(changed), backend)
+            others_write(backend, 2)
+            figures["one endpoint changed after others"] = bench.converge(path)
+        bench.converge(path)
+        tampers = TAMPERS[mode](bench.compile(path), backend)
         for command in tampers:
             subprocess.run(command, check=True, capture_output=True)
         figures["tampers"] = len(tampers)
-        figures["run after tampers"] = bench.converge(changed)
+        figures["run after tampers"] = bench.converge(path)
         if mode != "ipvs":
-            desired = bench.compile(changed)
+            desired = bench.compile(path)
             figures["raw chain"] = of_tools(lambda: raw_chain(desired, mode, backend))
         figures["raw save"] = of_tools(lambda: raw_save(mode, backend))
         figures["raw restore"] = raw_restore(bench.compile(path), mode, backend)

@@ -27,6 +27,9 @@ class Chain(NamedTuple):
     rules: tuple[str, ...]
 
 
+# Chains whose rules are one piece of text: a piece for each would take as long as the text.
+PIECE_CHAINS = 100
+
 # table name -> chain name -> chain
 Tables = Dict[str, Dict[str, Chain]]
 
@@ -91,13 +94,15 @@ def render(tables: Tables) -> str:
 
 
 def pieces(tables: Tables) -> Iterator[str]:
-    """That text by line, or by chain where there are rules."""
+    """That text piece by piece: the declarations of a table, then the rules of some chains at a time."""
     for table, chains in sorted(tables.items()):
         ordered = sorted(sorted(chains.items()), key=lambda item: item[1].policy is None)
-        yield f"*{table}\n"
-        yield from (f":{name} {chain.policy or '-'}\n" for name, chain in ordered)
-        for name, chain in ordered:
-            yield "".join([f"-A {name} {rule}".rstrip() + "\n" for rule in chain.rules])
+        yield "".join([f"*{table}\n", *[f":{name} {chain.policy or '-'}\n" for name, chain in ordered]])
+        for start in range(0, len(ordered), PIECE_CHAINS):
+            some = ordered[start : start + PIECE_CHAINS]
+            yield "".join(
+                [f"-A {name} {rule}\n" if rule else f"-A {name}\n" for name, chain in some for rule in chain.rules]
+            )
         yield "COMMIT\n"
 
 
