@@ -14,9 +14,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from ..plan.operation import REMOVE
-from . import netlink
 from .command import KernelError
-from .netlink import NetlinkError, attribute, attributes
+from .netlink import NetlinkClient, NetlinkError, attribute, attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,21 +27,13 @@ _NAME = 1
 _HEADER = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
 
 
-class AccountingObjects:
-    """Reads, adds and removes nfacct objects of the network namespace. ``messages`` counts what was sent."""
-
-    def __init__(self) -> None:
-        self._socket: netlink.NetlinkSocket | None = None
-
-    @property
-    def messages(self) -> int:
-        """How many messages were sent."""
-        return self._socket.messages if self._socket else 0
+class AccountingObjects(NetlinkClient):
+    """Reads, adds and removes nfacct objects of the network namespace."""
 
     def read(self) -> frozenset[str] | None:
         """Names of the objects; None where the kernel does not answer for them: it has no nfacct."""
         try:
-            found = self._connection().dump(_SUBSYSTEM | _GET, _HEADER)
+            found = self._socket.dump(_SUBSYSTEM | _GET, _HEADER)
         except NetlinkError:
             return None
         return frozenset(attributes(body, len(_HEADER))[_NAME].rstrip(b"\0").decode() for body in found)
@@ -53,12 +44,7 @@ class AccountingObjects:
             verb, done = (_DELETE, errno.ENOENT) if operation.verb == REMOVE else (_NEW, errno.EBUSY)
             body = _HEADER + attribute(_NAME, operation.payload.encode() + b"\0")
             try:
-                self._connection().request(_SUBSYSTEM | verb, body)
+                self._socket.request(_SUBSYSTEM | verb, body)
             except NetlinkError as error:
                 if error.number != done:
                     raise KernelError(f"cannot {operation.verb} nfacct object {operation.payload}: {error}") from error
-
-    def _connection(self) -> netlink.NetlinkSocket:
-        if self._socket is None:
-            self._socket = netlink.NetlinkSocket(netlink.NETFILTER)
-        return self._socket

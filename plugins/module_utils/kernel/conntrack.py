@@ -15,9 +15,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from ..plan.conntrack import End, Flow
-from . import netlink
 from .command import KernelError
-from .netlink import NetlinkError, RefusedError, address_text, attribute, attributes, nested
+from .netlink import NetlinkClient, NetlinkError, RefusedError, address_text, attribute, attributes, nested
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,25 +37,11 @@ _ADDRESS_KINDS = {socket.AF_INET: (1, 2), socket.AF_INET6: (3, 4)}
 _NO_CONNTRACK = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.ENOENT)
 
 
-class Conntrack:
-    """Reads and deletes UDP flows. ``messages`` counts what was sent.
+class Conntrack(NetlinkClient):
+    """Reads and deletes UDP flows.
 
     A kernel that tracks no connections, or does not show them, has no flows.
     """
-
-    def __init__(self) -> None:
-        self._socket: netlink.NetlinkSocket | None = None
-
-    @property
-    def messages(self) -> int:
-        """How many messages were sent."""
-        return self._socket.messages if self._socket else 0
-
-    def close(self) -> None:
-        """Closes the socket."""
-        if self._socket:
-            self._socket.close()
-            self._socket = None
 
     def read(self) -> list[Flow]:
         """The UDP flows of both families in the default zone: other zones are those of Open vSwitch and its like.
@@ -70,7 +55,7 @@ class Conntrack:
             # Kernels from 5.8 on send UDP flows only; older ones pass over the filter and send all.
             body = _header(family) + _protocol_filter()
             try:
-                flows = self._connection().dump(_SUBSYSTEM | _GET, body)
+                flows = self._socket.dump(_SUBSYSTEM | _GET, body)
             except NetlinkError as error:
                 if error.number in _NO_CONNTRACK:
                     return []
@@ -82,16 +67,11 @@ class Conntrack:
         """Deletes the flows of a plan, and those only. A flow that has ended meanwhile is done. Raises KernelError."""
         bodies = [encode_flow(operation.payload) for operation in operations]
         try:
-            self._connection().submit(_SUBSYSTEM | _DELETE, bodies, lambda _index, number: number == errno.ENOENT)
+            self._socket.submit(_SUBSYSTEM | _DELETE, bodies, lambda _index, number: number == errno.ENOENT)
         except RefusedError as error:
             name = operations[error.index].name
             done = f"{error.done} of {len(operations)} were removed"
             raise KernelError(f"cannot remove the flow {name}: {error}; {done}") from error
-
-    def _connection(self) -> netlink.NetlinkSocket:
-        if self._socket is None:
-            self._socket = netlink.NetlinkSocket(netlink.NETFILTER)
-        return self._socket
 
 
 def _header(family: int) -> bytes:

@@ -18,9 +18,8 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..state.ipset import IPSet
-from . import netlink
 from .command import KernelError
-from .netlink import KIND_MASK, NESTED, UnknownFormError, attributes, number, text
+from .netlink import KIND_MASK, NESTED, NetlinkClient, UnknownFormError, attribute, attributes, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,16 +39,8 @@ _HEADER = struct.Struct("=HH")
 UNREADABLE = (KernelError, UnknownFormError, KeyError, ValueError, struct.error)
 
 
-class SetsSocket:
-    """Lists sets. ``messages`` counts what was sent."""
-
-    def __init__(self) -> None:
-        self._socket: netlink.NetlinkSocket | None = None
-
-    @property
-    def messages(self) -> int:
-        """How many messages were sent."""
-        return self._socket.messages if self._socket else 0
+class SetsSocket(NetlinkClient):
+    """Lists sets."""
 
     def read(self, wanted: Callable[[str], bool]) -> dict[str, IPSet] | None:
         """The wanted sets by name; None where the kernel refuses to tell, or only ipset can."""
@@ -61,15 +52,13 @@ class SetsSocket:
     def read_one(self, name: str) -> IPSet | None:
         """One set; None where there is none, the kernel refuses to tell, or only ipset can."""
         try:
-            asked = netlink.attribute(_NAME, name.encode() + b"\0")
+            asked = attribute(_NAME, name.encode() + b"\0")
             return decode(self._list(asked), lambda found: found == name).get(name)
         except UNREADABLE:
             return None
 
     def _list(self, asked: bytes = b"") -> list[bytes]:
-        if self._socket is None:
-            self._socket = netlink.NetlinkSocket(netlink.NETFILTER)
-        body = struct.pack("=BBH", socket.AF_INET, 0, 0) + netlink.attribute(_PROTOCOL, bytes([_PROTOCOL_VERSION]))
+        body = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(_PROTOCOL, bytes([_PROTOCOL_VERSION]))
         return self._socket.dump(_SUBSYSTEM | _LIST, body + asked)
 
 

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..plan.operation import REMOVE, Operation
 from ..state.node import Link, LocalAddress
-from . import netlink
 from .command import CommandError, KernelError, Runner
-from .netlink import address_text, attribute, attributes
+from .netlink import ROUTE, NetlinkClient, address_text, attribute, attributes, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,21 +68,14 @@ class Links(NamedTuple):
         return Link(name, frozenset(f"{found.address}/{found.prefix_length}" for found in bound))
 
 
-class LinksSocket:
-    """Reads the links of the network namespace. ``messages`` counts what was sent."""
+class LinksSocket(NetlinkClient):
+    """Reads the links of the network namespace."""
 
     def __init__(self) -> None:
-        self._socket: netlink.NetlinkSocket | None = None
-
-    @property
-    def messages(self) -> int:
-        """How many messages were sent."""
-        return self._socket.messages if self._socket else 0
+        super().__init__(ROUTE)
 
     def read(self) -> Links:
         """All links and their addresses, in two dumps. Raises KernelError."""
-        if self._socket is None:
-            self._socket = netlink.NetlinkSocket(netlink.ROUTE)
         ask = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(_EXTENT, struct.pack("=I", _NO_STATISTICS))
         links = self._socket.dump(_GET_LINK, ask)
         return decode(links, self._socket.dump(_GET_ADDRESS, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)))
@@ -96,8 +88,8 @@ def decode(links: Iterable[bytes], addresses: Iterable[bytes]) -> Links:
     for body in links:
         _family, hardware, index, _flags, _change = _LINK.unpack_from(body)
         told = attributes(body, _LINK.size)
-        name = names[index] = netlink.text(told[_NAME])
-        kind = netlink.text(attributes(told.get(_INFO, b"")).get(_INFO_KIND, b""))
+        name = names[index] = text(told[_NAME])
+        kind = text(attributes(told.get(_INFO, b"")).get(_INFO_KIND, b""))
         found.kinds[name], found.bound[name] = kind or _HARDWARE.get(hardware, str(hardware)), []
     for body in addresses:
         family, prefix_length, _flags, scope, index = _ADDRESS.unpack_from(body)

@@ -172,29 +172,46 @@ def _nothing(_index: int, _number: int) -> bool:
     return False
 
 
+def _open(protocol: int) -> socket.socket:
+    if sys.platform != "linux":
+        raise KernelError("netlink exists on Linux only")
+    try:
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    except OSError as error:
+        raise NetlinkError(error.errno or 0, f"netlink protocol {protocol}: {error.strerror}") from error
+    opened.bind((0, 0))
+    for option in (_CAP_ACK, _EXT_ACK):
+        # Kernels before 4.12 have no extended error text; the errno is enough.
+        with contextlib.suppress(OSError):
+            opened.setsockopt(_SOL_NETLINK, option, 1)
+    # socket.settimeout() would cost a poll() for each message.
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _TIMEOUT_SECONDS, 0))
+    return opened
+
+
 class NetlinkSocket:
-    """A netlink socket of one protocol. ``messages`` counts what was sent."""
+    """A netlink socket of one protocol, opened for its first message, in the network namespace of that moment.
+
+    ``messages`` counts what was sent.
+    """
 
     def __init__(self, protocol: int) -> None:
         self.messages = 0
+        self._protocol = protocol
         self._sequence = 0
-        if sys.platform != "linux":
-            raise KernelError("netlink exists on Linux only")
-        try:
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-        except OSError as error:
-            raise NetlinkError(error.errno or 0, f"netlink protocol {protocol}: {error.strerror}") from error
-        self._socket.bind((0, 0))
-        for option in (_CAP_ACK, _EXT_ACK):
-            # Kernels before 4.12 have no extended error text; the errno is enough.
-            with contextlib.suppress(OSError):
-                self._socket.setsockopt(_SOL_NETLINK, option, 1)
-        # socket.settimeout() would cost a poll() for each message.
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _TIMEOUT_SECONDS, 0))
+        self._opened: socket.socket | None = None
+
+    @property
+    def _socket(self) -> socket.socket:
+        if self._opened is None:
+            self._opened = _open(self._protocol)
+        return self._opened
 
     def close(self) -> None:
-        """Closes the socket."""
-        self._socket.close()
+        """Closes the socket. A further message opens another."""
+        if self._opened:
+            self._opened.close()
+            self._opened = None
 
     def __enter__(self) -> NetlinkSocket:
         return self
@@ -316,31 +333,38 @@ class NetlinkSocket:
                     raise NetlinkError(error.errno or 0) from error
 
 
-class GenericNetlink:
+class NetlinkClient:
+    """What asks the kernel over a socket of its own. ``messages`` counts what was sent."""
+
+    def __init__(self, protocol: int = NETFILTER) -> None:
+        self._socket = NetlinkSocket(protocol)
+
+    @property
+    def messages(self) -> int:
+        """How many messages were sent."""
+        return self._socket.messages
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self._socket.close()
+
+
+class GenericNetlink(NetlinkClient):
     """Commands of one generic netlink family.
 
     Raises NetlinkError with ENOENT where the kernel has no such family, even after it tried to load a module for it.
     """
 
     def __init__(self, family: str, version: int = 1) -> None:
+        super().__init__(GENERIC)
         self._version = version
-        self._socket = NetlinkSocket(GENERIC)
         body = struct.pack("=BBH", _GET_FAMILY, 1, 0) + attribute(_FAMILY_NAME, family.encode() + b"\0")
         try:
             reply = self._socket.request(_CONTROLLER, body)[0]
         except NetlinkError as error:
-            self._socket.close()
+            self.close()
             raise NetlinkError(error.number, f"generic netlink family {family}: {os.strerror(error.number)}") from error
         self._kind = int.from_bytes(attributes(reply, 4)[_FAMILY_ID], sys.byteorder)
-
-    @property
-    def messages(self) -> int:
-        """How many messages were sent, with the one that asked for the family."""
-        return self._socket.messages
-
-    def close(self) -> None:
-        """Closes the socket."""
-        self._socket.close()
 
     def request(self, command: int, payload: bytes = b"") -> list[dict[int, bytes]]:
         """Sends one command; returns the attributes of each reply. Raises NetlinkError."""

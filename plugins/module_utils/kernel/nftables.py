@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Iterator
 from ..plan.nftables import ChainChange, ElementChange, OtherChange, SetChange, TableChange
 from ..plan.operation import ADD, Operation
 from ..state.nftables import Table, Tables, element_text, parse, table_lines
-from . import netlink, nftables_dump
+from . import nftables_dump
 from .command import CommandError, KernelError, Result, Runner
 from .namespace import in_fresh_namespace
-from .netlink import NetlinkError, attributes
+from .netlink import NetlinkClient, NetlinkError, attributes
 from .nftables_codec import HEADER_BYTES
 from .nftables_dump import GET_TABLE, SUBSYSTEM, header
 
@@ -41,22 +41,16 @@ _TABLE_NAME = 1
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 
-class NftablesSocket:
+class NftablesSocket(NetlinkClient):
     """What the kernel tells of its tables without a listing.
 
-    ``messages`` counts what was sent, ``own`` this run's own transactions. ``path`` is the file of
-    :class:`nftables_dump.Memory`.
+    ``own`` counts this run's own transactions. ``path`` is the file of :class:`nftables_dump.Memory`.
     """
 
     def __init__(self, path: str | None = None) -> None:
+        super().__init__()
         self._memory = nftables_dump.Memory(path)
-        self._socket: netlink.NetlinkSocket | None = None
         self.own = 0
-
-    @property
-    def messages(self) -> int:
-        """How many messages were sent."""
-        return self._socket.messages if self._socket else 0
 
     def generation(self) -> int | None:
         """How many transactions of others there were (see :func:`nftables_dump.generation`), None if that is unknown.
@@ -64,7 +58,7 @@ class NftablesSocket:
         As long as it stays, the tables are what they were read as, and what this run made of them: see :meth:`writing`.
         """
         try:
-            found = nftables_dump.generation(self._connection())
+            found = nftables_dump.generation(self._socket)
         except NetlinkError:
             return None
         return None if found is None else found - self.own
@@ -84,7 +78,7 @@ class NftablesSocket:
 
     def table(self, name: str) -> Table | None:
         """A table, by family and name, if it holds nothing but the forms of nftables mode. Raises NetlinkError."""
-        return nftables_dump.read_table(self._connection(), name, self._memory)
+        return nftables_dump.read_table(self._socket, name, self._memory)
 
     def remember(self, written: Tables, at: int, learn: bool) -> None:
         """Keeps for later runs what they need not read again, of tables that were as written at a generation.
@@ -92,7 +86,7 @@ class NftablesSocket:
         ``learn``: also what was not read by this one. Where somebody has written since, nothing is kept.
         """
         names = written if learn else ()
-        learned = {name: nftables_dump.learn_table(self._connection(), name, written[name]) for name in names}
+        learned = {name: nftables_dump.learn_table(self._socket, name, written[name]) for name in names}
         if self.generation() != at:
             return
         for name, found in learned.items():
@@ -106,17 +100,13 @@ class NftablesSocket:
         ``nft list tables`` would read all of their content first.
         """
         try:
-            found = self._connection().dump(SUBSYSTEM | GET_TABLE, header(socket.AF_UNSPEC))
+            found = self._socket.dump(SUBSYSTEM | GET_TABLE, header(socket.AF_UNSPEC))
         except NetlinkError as error:
             if error.number == errno.EPERM:
                 raise
             return []
         named = [(body[0], attributes(body, HEADER_BYTES)[_TABLE_NAME]) for body in found]
         return [f"{FAMILIES.get(family, family)} {name.rstrip(NUL).decode()}" for family, name in named]
-
-    def _connection(self) -> netlink.NetlinkSocket:
-        self._socket = self._socket or netlink.NetlinkSocket(netlink.NETFILTER)
-        return self._socket
 
 
 def version(runner: Runner) -> tuple[int, int, int]:

@@ -139,8 +139,7 @@ class ScriptedSocket:
 
 def scripted(monkeypatch: pytest.MonkeyPatch, *script: bytes | OSError) -> tuple[NetlinkSocket, ScriptedSocket]:
     found, fake = NetlinkSocket(GENERIC), ScriptedSocket(*script)
-    found.close()
-    monkeypatch.setattr(found, "_socket", fake)
+    monkeypatch.setattr(found, "_opened", fake)
     return found, fake
 
 
