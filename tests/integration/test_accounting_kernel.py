@@ -25,8 +25,9 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.plan.node import pl
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.names import ACCOUNTING_OBJECTS
 
 from tests.lab.netns import Network
+from tests.needs import root_and
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = root_and()
 FOREIGN = "somebody-elses"
 
 

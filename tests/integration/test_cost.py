@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import NamedTuple
 
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from tests.bench.__main__ import measure
 from tests.lab import Node
 from tests.lab.netns import Runner, run_here
+from tests.needs import root_and
 
 ENDPOINTS = 3
 
@@ -34,10 +33,7 @@ def costs(run: Runner, mode: str, backend: str, services: int) -> list[Cost]:
     return [Cost(found["operations"], found["processes"], found["messages"]) for found in runs]
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("nft") or not shutil.which("iptables-nft"),
-    reason="needs root and nftables",
-)
+@root_and("nft", "iptables-nft")
 @pytest.mark.parametrize("services", [20, 40])
 @pytest.mark.parametrize(
     ("mode", "backend", "first", "second", "changed"),

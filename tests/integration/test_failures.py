@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 from typing import TYPE_CHECKING
-
-import pytest
 
 from tests.clusters import random_cluster
 from tests.integration.conftest import GUEST_MODULES
 from tests.lab.netns import run_here
+from tests.needs import root_and
 from tests.reliability.failure_worker import FAILURES
 from tests.reliability.jobs import HERE, as_job, complaints, of_mode, results
 
@@ -32,7 +30,7 @@ SEED = 5
 SECONDS_A_CASE = 300
 ALL = os.environ.get("KUBENODE_FAILURES") == "all"
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
+pytestmark = root_and("nft")
 
 
 def check(run: Runner, mode: str, backend: str, modules: list[str], failures: list[str]) -> None:

@@ -10,7 +10,6 @@ tests/documentation.py lists what other tests run.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 
@@ -18,10 +17,11 @@ import pytest
 
 from tests.documentation import CHECKOUT, ELSEWHERE, GUIDES, NOT_RUN, SHELL, blocks, listed
 from tests.integration.namespace_controller import NODE, NamespaceController
+from tests.needs import root_and
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes namespaces"),
+    root_and(),
 ]
 
 SITE = "ansible-playbook -i inventory.yml kubenode.proxy.site"

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import random
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -39,6 +37,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.lab.host import wait_until
+from tests.needs import root_and
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,10 +68,7 @@ TYPES = {
 
 pytestmark = [
     pytest.mark.usefixtures("fresh_namespace"),
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not all(shutil.which(program) for program in PROGRAMS),
-        reason=f"needs root and {', '.join(PROGRAMS)}",
-    ),
+    root_and(*PROGRAMS),
 ]
 
 

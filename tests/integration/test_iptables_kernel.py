@@ -11,9 +11,7 @@ foreign   192.0.2.0/24, 2001:db8::/32
 from __future__ import annotations
 
 import fcntl
-import os
 import re
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -29,6 +27,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables_rule
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.needs import root_and
 from tests.unit.state.test_iptables_rule import IPV4, IPV6, table
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "recordings"
@@ -51,10 +50,7 @@ OWNERSHIP = Ownership(
 
 pytestmark = [
     pytest.mark.usefixtures("fresh_namespace"),
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not all(shutil.which(program) for program in PROGRAMS),
-        reason=f"needs root and {', '.join(PROGRAMS)}",
-    ),
+    root_and(*PROGRAMS),
 ]
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +18,7 @@ import pytest
 from tests.clusters import NODE, PRIVATE_LIMITS, Cluster, random_cluster, regular_services
 from tests.integration.conftest import GUEST_MODULES
 from tests.lab.netns import run_here
+from tests.needs import root_and
 from tests.reliability.jobs import HERE, SEED, as_job, complaints, of_mode, report, results
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ TESTS = 5
 A_CASE = 10
 SECONDS_A_CASE = 600
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
+pytestmark = root_and("nft")
 
 
 def check(run: Runner, title: str, backend: str, modules: list[str], clusters: list[list[Cluster]]) -> None:

@@ -34,6 +34,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model import canoni
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.service import Endpoint, ServiceData, ServicePort
 
 from tests.clusters import few_changes, random_cluster
+from tests.needs import root_and
 from tests.rule_set_call import call_rule_set, operations
 
 if TYPE_CHECKING:
@@ -43,10 +44,7 @@ NEW_NETWORK_NAMESPACE = 0x40000000
 
 pytestmark = [
     pytest.mark.usefixtures("fresh_namespace"),
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not shutil.which("nft") or not shutil.which("iptables-nft"),
-        reason="needs root and nftables",
-    ),
+    root_and("nft", "iptables-nft"),
 ]
 
 

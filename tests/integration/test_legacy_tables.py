@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import legac
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.accounting import AccountingObjects
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.legacy_tables import digest, in_use
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import ADD, Operation
+
+from tests.needs import root_and
 
 NEW_NETWORK_NAMESPACE = 0x40000000
 PROGRAMS = ("iptables-legacy", "ip6tables-legacy", "ipset")
@@ -89,10 +90,7 @@ EDITS = {
 
 pytestmark = [
     pytest.mark.usefixtures("fresh_namespace"),
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not all(map(shutil.which, PROGRAMS)),
-        reason="needs root, ipset and the legacy back end of iptables",
-    ),
+    root_and(*PROGRAMS),
 ]
 
 

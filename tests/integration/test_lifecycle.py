@@ -9,7 +9,6 @@ Foreign objects are there from the start, and have to be there at the end.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,8 +18,9 @@ import pytest
 
 from tests.integration.test_modules import LOCAL_HOST, Target
 from tests.lab.netns import Network
+from tests.needs import root_and
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+pytestmark = root_and()
 
 # Without comments and counters; not what the tools make by looking.
 RULES = "for p in iptables ip6tables; do $p-save | sed -e '/^#/d' -e 's/ \\[.*//'; done"

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ import yaml
 from tests.documentation import CHECKOUT
 from tests.integration.namespace_controller import NamespaceController
 from tests.lab import Lab, Node
+from tests.needs import root_and
 
 pytestmark = pytest.mark.lab
 
@@ -111,7 +111,7 @@ def test_the_examples_of_the_modules(node: Node, ansible_env: Mapping[str, str],
     assert "converge" in node.run("kubenode-proxy --help").stdout
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes a namespace")
+@root_and()
 def test_the_examples_of_nft_table(ansible_env: Mapping[str, str], tmp_path: Path) -> None:
     with NamespaceController(tmp_path, ansible_env) as controller:
         host = {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}

@@ -35,10 +35,11 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import L
 from tests.clusters import FACTS
 from tests.lab import Node
 from tests.lab.netns import Network
+from tests.needs import root_and
 from tests.world import layout
 from tests.world.cases import service
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+pytestmark = root_and()
 
 PYTHON_38 = "/root/.pyenv/versions/3.8.18/bin/python"
 LOCAL_HOST = {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}

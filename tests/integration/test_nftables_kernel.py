@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import ctypes
 import difflib
-import os
 import random
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +46,8 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.state.nftables impo
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import LocalAddress
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 
+from tests.needs import root_and
+
 if TYPE_CHECKING:
     from ansible_collections.kubenode.proxy.plugins.module_utils.state.nftables import Tables
 
@@ -66,7 +66,7 @@ NAT_OUTPUT = "chain ip kube-proxy nat-output"
 FIREWALL = "ip kube-proxy firewall-ips"
 OWNERSHIP = Ownership(lambda *_: False, lambda *_: False, lambda _name: False, lambda _key: False, tables=is_own_table)
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
+pytestmark = root_and("nft")
 
 
 def nft(*argv: str, stdin: str | None = None) -> str:

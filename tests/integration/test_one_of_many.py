@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model import canoni
 
 from tests.bench.worker import TAMPERS, Bench
 from tests.clusters import regular_services
+from tests.needs import root_and
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,10 +23,7 @@ RULES_OF_A_SERVICE = 33
 
 pytestmark = [
     pytest.mark.usefixtures("fresh_namespace"),
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not shutil.which("nft") or not shutil.which("iptables-nft"),
-        reason="needs root and nftables",
-    ),
+    root_and("nft", "iptables-nft"),
 ]
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +22,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model import canoni
 from tests.clusters import Cluster, random_cluster
 from tests.lab.netns import run_here
 from tests.lab.node import CHECKOUT
+from tests.needs import root_and
 
 if TYPE_CHECKING:
     from tests.lab import Node
@@ -36,10 +36,7 @@ WORKER += ["/usr/bin/python3", "-m", "tests.integration.pair_worker"]
 SECONDS_A_PAIR = 60
 PROGRAMS = ("ipset", "iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy")
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(shutil.which(program) for program in PROGRAMS),
-    reason=f"needs root and {', '.join(PROGRAMS)}",
-)
+pytestmark = root_and(*PROGRAMS)
 
 
 def pair(seed: int, modes: tuple[str, ...]) -> list[Cluster]:

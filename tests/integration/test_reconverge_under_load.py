@@ -21,8 +21,9 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables_sta
 
 from tests.lab.netns import Network
 from tests.load import reconverge
+from tests.needs import root_and
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = root_and()
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}/.cache/collections:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,10 +30,11 @@ from tests.integration.test_drift import SERVICES
 from tests.integration.test_page import CHROMIUM
 from tests.lab import Lab
 from tests.lab.node import CHECKOUT
+from tests.needs import root_and
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes namespaces"),
+    root_and(),
     pytest.mark.skipif(not CHROMIUM.exists(), reason="needs chromium: see requirements/apt-chromium.txt"),
 ]
 

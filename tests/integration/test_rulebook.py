@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import time
@@ -19,10 +18,11 @@ import yaml
 from tests.documentation import CHECKOUT, GUIDES, SHELL, blocks
 from tests.integration.namespace_controller import NamespaceController
 from tests.lab.netns import CommandError
+from tests.needs import root_and
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes namespaces"),
+    root_and(),
 ]
 
 GUIDE = next(page for page in GUIDES if page.name == "events.md")

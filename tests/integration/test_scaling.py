@@ -24,10 +24,11 @@ import yaml
 from tests.documentation import shell_lines
 from tests.lab.netns import Network
 from tests.lab.node import CHECKOUT
+from tests.needs import root_and
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes namespaces"),
+    root_and(),
 ]
 
 GUIDE = (CHECKOUT / "docs/guides/scaling.md").read_text()

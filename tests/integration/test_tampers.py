@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +20,7 @@ import pytest
 from tests.clusters import random_cluster
 from tests.integration.conftest import GUEST_MODULES
 from tests.lab.netns import run_here
+from tests.needs import root_and
 from tests.reliability.jobs import HERE, SEED, as_job, complaints, of_mode, report, results
 from tests.reliability.tamper_worker import LAST, kinds
 
@@ -34,7 +34,7 @@ TESTS = 4
 A_CASE = 6
 SECONDS_A_CASE = 300
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
+pytestmark = root_and("nft")
 
 
 def check(run: Runner, mode: str, backend: str, modules: list[str]) -> None:
