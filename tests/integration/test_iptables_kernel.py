@@ -503,7 +503,7 @@ def test_an_old_iptables_takes_the_lock_itself(family: str) -> None:
     node = Node("legacy", family)
     seen = legacy_tables.digest(family, TABLES)
     assert seen
-    tools = {name: tool._replace(version=(1, 8, 4)) for name, tool in node.backend.tools.items()}
+    tools = {name: tool._replace(printed=lambda: ("legacy", (1, 8, 4))) for name, tool in node.backend.tools.items()}
     operations = plan({}, {"nat": user_chains("A")}, OWNERSHIP, family)
     backend = node.backend._replace(tools=tools)
     assert iptables.apply_alone(node.runner, backend, family, operations, TABLES, seen) is None
@@ -553,7 +553,7 @@ def test_tables_of_the_legacy_back_end_that_are_empty_are_no_mixture() -> None:
 def test_a_kernel_without_ipv6_has_no_ipv6_tables(tmp_path: Path) -> None:
     runner = Runner()
     found = detect(runner, "legacy", proc_net=str(tmp_path))
-    assert runner.processes == 1, "one version; nft has no tables"
+    assert runner.processes == 0, "the program's name tells its back end; nft has no tables"
     assert found.unavailable == {"ipv6": "the kernel runs without IPv6"}
     assert iptables.read(runner, found, "ipv6") == {}
     iptables.apply(runner, found, "ipv6", [])
@@ -588,23 +588,30 @@ def test_versions(
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_each_program_is_asked_for_its_version_once(
-    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("named", [True, False])
+def test_each_program_is_asked_for_its_version_once_and_not_for_its_back_end_where_its_name_tells(
+    links: bool, named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    prefix = "xtables-" if named else ""
     for name, printed_ in (("nft-multi", "v1.8.9 (nf_tables)"), ("legacy-multi", "v1.8.7 (legacy)")):
-        (tmp_path / name).write_text(f"#!/bin/sh\necho 'iptables {printed_}'\n")
-        (tmp_path / name).chmod(0o755)
-    (tmp_path / "iptables").symlink_to("nft-multi")
-    (tmp_path / "ip6tables-nft").symlink_to("nft-multi" if links else "legacy-multi")
+        (tmp_path / f"{prefix}{name}").write_text(f"#!/bin/sh\necho 'iptables {printed_}'\n")
+        (tmp_path / f"{prefix}{name}").chmod(0o755)
+    (tmp_path / "iptables").symlink_to(f"{prefix}nft-multi")
+    (tmp_path / "ip6tables-nft").symlink_to(f"{prefix}{'nft' if links else 'legacy'}-multi")
     (tmp_path / "ip6tables").symlink_to("ip6tables-nft")
     (tmp_path / "if_inet6").touch()
     paths = {name: str(tmp_path / name) for name in ("iptables", "ip6tables")}
     monkeypatch.setattr(Runner, "find", lambda self, name: paths.get(name))
     runner = Runner()
     tools = detect(runner, proc_net=str(tmp_path)).tools
-    assert tools["ipv4"] == ("iptables", "nft", (1, 8, 9))
-    assert tools["ipv6"] == ("ip6tables", *(("nft", (1, 8, 9)) if links else ("legacy", (1, 8, 7))))
-    assert runner.processes == (1 if links else 2)
+    programs = 1 if links else 2
+    assert runner.processes == (0 if named else programs)
+    found = [(tool.program, tool.kind, tool.version) for tool in tools.values()]
+    assert found == [
+        ("iptables", "nft", (1, 8, 9)),
+        ("ip6tables", *(("nft", (1, 8, 9)) if links else ("legacy", (1, 8, 7)))),
+    ]
+    assert runner.processes == programs
 
 
 def test_a_missing_iptables_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

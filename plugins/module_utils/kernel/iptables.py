@@ -13,10 +13,11 @@ its input, as that would set their policies.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple, Tuple
 
 from ..plan.iptables import ChainContent, JumpChange
 from ..plan.operation import REMOVE, Operation
@@ -39,6 +40,8 @@ FULL_FEATURED = (1, 6, 2)
 # Its lock is what XTABLES_LOCKFILE says, and that of Debian 11 and Ubuntu 22.04; 1.8.4 knows no other than its own.
 LOCK_BY_ENVIRONMENT = (1, 8, 7)
 RANDOM_FULLY = "--random-fully"
+# What the commands are links to since 1.8; its name tells the back end.
+KINDS = {"xtables-nft-multi": NFT, "xtables-legacy-multi": LEGACY}
 VERSION = re.compile(r" v(\d+)\.(\d+)(?:\.(\d+))?(?: \((nf_tables|legacy)\))?")
 NAMES_OBJECT = re.compile(r" --match-set | -j SET | --nfacct-name ")
 # What an -A or -I line says before its rule.
@@ -48,12 +51,24 @@ ERROR_LINE = re.compile(r"\bline:? (\d+)")
 NOISE = re.compile(r"^(?:# Warning: ip6?tables-legacy tables present|Try `).*\n?", re.MULTILINE)
 
 
+# Back end and version.
+Printed = Tuple[str, Tuple[int, int, int]]
+
+
 class Tool(NamedTuple):
-    """The iptables of one address family: program, back end (``nft`` or ``legacy``), version."""
+    """The iptables of one address family: program, back end (``nft`` or ``legacy``).
+
+    ``printed`` is what the program says of itself, and runs it for that once: only who writes has to know the version.
+    """
 
     program: str
     kind: str
-    version: tuple[int, int, int]
+    printed: Callable[[], Printed]
+
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """The version. Raises KernelError where the program does not tell."""
+        return self.printed()[1]
 
     @property
     def waits(self) -> bool:
@@ -90,8 +105,8 @@ def detect(
 ) -> Backend:
     """The node's iptables. ``choice`` is ``auto`` (what the command iptables is), ``nft`` or ``legacy``.
 
-    Costs a process, another where the families have programs of their own, and one more per family where the other
-    back end has tables. Raises KernelError where iptables is missing, and, for ``auto``, where both back ends hold
+    Costs a process per family where the other back end has tables, and one where the name of the program does not tell
+    its back end. Raises KernelError where iptables is missing, and, for ``auto``, where both back ends hold
     rules: traffic would pass through both.
     """
     tools: dict[str, Tool] = {}
@@ -103,7 +118,7 @@ def detect(
         elif family == "ipv6" and runner.find(name) is None:
             unavailable[family] = f"{name} is not installed"
         else:
-            tools[family] = _same_program(runner, name, tools.values()) or _tool(runner, name)
+            tools[family] = _tool(runner, name, tools.values())
     elsewhere: list[str] = []
     for family, tool in tools.items():
         other = LEGACY if tool.kind == NFT else NFT
@@ -318,21 +333,23 @@ def _explain(error: CommandError, text: str, written: bool) -> str:
     return "; ".join(parts)
 
 
-def _same_program(runner: Runner, name: str, tools: Iterable[Tool]) -> Tool | None:
-    """The tool of this name, where it is another link to the program of one of the tools; None where it is not."""
+def _tool(runner: Runner, name: str, tools: Iterable[Tool]) -> Tool:
+    """The tool of this name. Where it is another link to the program of one of the tools, that one's answer counts."""
     path = os.path.realpath(runner.find(name) or "")
     alike = (tool for tool in tools if os.path.realpath(runner.find(tool.program) or "") == path)
-    return next((tool._replace(program=name) for tool in alike), None)
+    same = next(alike, None)
+    printed = same.printed if same else functools.lru_cache(maxsize=None)(lambda: _printed(runner, name))
+    return Tool(name, KINDS.get(os.path.basename(path)) or printed()[0], printed)
 
 
-def _tool(runner: Runner, program: str) -> Tool:
+def _printed(runner: Runner, program: str) -> Printed:
     printed = runner.run([program, "--version"]).stdout
     found = VERSION.search(printed)
     if found is None:
         raise KernelError(f"{program} --version does not print a version: {printed.strip()!r}")
     major, minor, patch, kind = found.groups()
     # Before 1.8 there was one back end, and no word for it.
-    return Tool(program, NFT if kind == "nf_tables" else LEGACY, (int(major), int(minor), int(patch or 0)))
+    return NFT if kind == "nf_tables" else LEGACY, (int(major), int(minor), int(patch or 0))
 
 
 def _held(runner: Runner, family: str, kind: str) -> list[str]:

@@ -16,7 +16,9 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables impo
 
 from tests.unit.glue.arguments import parameters, problems
 
-IPV4_ONLY = Backend({"ipv4": Tool("iptables", "nft", (1, 8, 9))}, {"ipv6": "the kernel runs without IPv6"}, ())
+IPV4_ONLY = Backend(
+    {"ipv4": Tool("iptables", "nft", lambda: ("nft", (1, 8, 9)))}, {"ipv6": "the kernel runs without IPv6"}, ()
+)
 
 
 def params(**arguments: Any) -> dict[str, Any]:
