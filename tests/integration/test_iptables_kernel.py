@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import iptables, legacy_tables
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Result, Runner
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import TABLES, detect
-from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import applied, phases, plan
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import Write, applied, phases, plan
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain, Tables, parse
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables_rule import canonical, quote
@@ -475,39 +475,49 @@ class Meddled(Runner):
         return super().run(argv, stdin, check)
 
 
+def write_of_a_chain(family: str, growth: int = 3) -> Write:
+    desired = {"nat": user_chains("A")}
+    return Write(plan({}, desired, OWNERSHIP, family), {"nat": growth}, desired)
+
+
+def digest(family: str) -> str:
+    found = legacy_tables.look(family, TABLES)
+    assert found
+    return found.digest
+
+
 def test_nobody_else_writes_legacy_tables_meanwhile(family: str) -> None:
     node = Node("legacy", family)
     runner = Meddled()
-    operations = plan({}, {"nat": user_chains("A")}, OWNERSHIP, family)
-    seen = legacy_tables.digest(family, TABLES)
-    assert seen
-    left = iptables.apply_alone(runner, node.backend, family, operations, TABLES, seen)
+    before = digest(family)
+    left = iptables.apply_locked(runner, node.backend, family, write_of_a_chain(family), TABLES, before)
     assert [("xtables lock" in done.stderr, done.returncode) for done in runner.meddled] == [(True, 4)]
-    assert left == legacy_tables.digest(family, TABLES) != seen
+    assert left == digest(family) != before
     assert set(node.tables()["nat"]) >= {"KUBE-A"}
     run("iptables-legacy", "-w", "1", "-N", "OTHERS")
 
 
 def test_what_legacy_tables_hold_is_not_known_where_somebody_wrote_before(family: str) -> None:
     node = Node("legacy", family)
-    seen = legacy_tables.digest(family, TABLES)
-    assert seen
+    before = digest(family)
     node.load("*nat\n:OTHERS - [0:0]\nCOMMIT\n")
-    operations = plan({}, {"nat": user_chains("A")}, OWNERSHIP, family)
-    assert iptables.apply_alone(node.runner, node.backend, family, operations, TABLES, seen) is None
+    assert iptables.apply_locked(node.runner, node.backend, family, write_of_a_chain(family), TABLES, before) is None
     assert set(node.tables()["nat"]) >= {"KUBE-A", "OTHERS"}
 
 
-def test_an_old_iptables_takes_the_lock_itself(family: str) -> None:
-    """It knows no other lock, and would wait for the one that is held."""
+def test_what_legacy_tables_hold_is_not_known_where_they_have_grown_otherwise(family: str) -> None:
     node = Node("legacy", family)
-    seen = legacy_tables.digest(family, TABLES)
-    assert seen
-    tools = {name: tool._replace(printed=lambda: ("legacy", (1, 8, 4))) for name, tool in node.backend.tools.items()}
-    operations = plan({}, {"nat": user_chains("A")}, OWNERSHIP, family)
-    backend = node.backend._replace(tools=tools)
-    assert iptables.apply_alone(node.runner, backend, family, operations, TABLES, seen) is None
-    assert set(node.tables()["nat"]) >= {"KUBE-A"}
+    write = write_of_a_chain(family, growth=4)
+    assert iptables.apply_locked(node.runner, node.backend, family, write, TABLES, digest(family)) is None
+
+
+@pytest.mark.parametrize(("kind", "version"), [("legacy", (1, 8, 4)), ("nft", (1, 8, 9))])
+def test_only_a_new_iptables_can_be_told_that_its_lock_is_held(kind: str, version: tuple[int, int, int]) -> None:
+    """An old one would wait for it."""
+    backend = Node("legacy", "ipv4").backend
+    assert iptables.can_lock(backend, "ipv4")
+    tool = backend.tools["ipv4"]._replace(kind=kind, printed=lambda: (kind, version))
+    assert not iptables.can_lock(backend._replace(tools={"ipv4": tool}), "ipv4")
 
 
 def test_a_table_with_rules_that_iptables_cannot_show_is_an_error() -> None:

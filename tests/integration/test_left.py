@@ -27,7 +27,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import No
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.snapshots import Snapshots
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.subsystems import Flows
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import command, legacy_tables
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Result, Runner
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.namespace import identity
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.nftables import NftablesSocket
 from ansible_collections.kubenode.proxy.plugins.module_utils.model import canonical, native
@@ -38,6 +38,7 @@ from tests.needs import root_and
 from tests.rule_set_call import call_rule_set, operations
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 NEW_NETWORK_NAMESPACE = 0x40000000
@@ -318,6 +319,57 @@ def test_a_rule_that_others_edit_during_a_run_is_set_right_in_it(runs: Runs, mon
     assert runs(less(services(6))).found == []
 
 
+def moved(ports: list[ServicePort]) -> list[ServicePort]:
+    """The same with another address for an endpoint of the first: the tables keep their size."""
+    first, *others = ports[0].endpoints
+    return [ports[0]._replace(endpoints=(first._replace(ip="10.244.0.99"), *others)), *ports[1:]]
+
+
+def test_an_endpoint_that_moves_changes_its_chains_alone(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs(services(6))
+    reads_nothing(monkeypatch)
+    assert len(runs(moved(services(6))).found) == (3 if runs.mode == "iptables" else 1)
+    assert runs(moved(services(6))).found == []
+    monkeypatch.undo()
+    runs.forget()
+    assert runs(moved(services(6))).found == []
+
+
+@pytest.mark.parametrize("what", ["a flushed chain", "the whole table as it was"])
+@pytest.mark.parametrize("change", [less, moved])
+def test_a_write_without_the_lock_right_after_a_runs_own_is_found(
+    what: str, change: Callable[[list[ServicePort]], list[ServicePort]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other programs may have no part in the lock of xtables, such as those of pods that do not mount it."""
+    runs = Runs("iptables", tmp_path, "legacy")
+    runs(services(6))
+    saved = tool("iptables-legacy-save", "-t", "nat")
+    others = next(line.split()[0][1:] for line in saved.split("\n") if line.startswith(":KUBE-SVC-"))
+    run = Runner.run
+
+    def meddled(runner: Runner, argv: list[str], stdin: str | None = None, check: bool = True) -> Result:
+        done = run(runner, argv, stdin, check)
+        if argv[0] == "iptables-legacy-restore" and "--test" not in argv:
+            monkeypatch.setattr(Runner, "run", run)
+            flush = f"*nat\n-F {others}\nCOMMIT\n"
+            meddler = {**os.environ, "XTABLES_LOCKFILE": str(tmp_path / "lock")}
+            argv, text = ["iptables-legacy-restore"], saved
+            if what == "a flushed chain":
+                argv, text = [*argv, "--noflush"], flush
+            subprocess.run(argv, input=text, check=True, text=True, env=meddler)
+        return done
+
+    monkeypatch.setattr(Runner, "run", meddled)
+    if what == "a flushed chain":
+        assert "change chain" in runs(change(services(6))).found
+    else:
+        with pytest.raises(KernelError, match=r"did not last|refused its input"):
+            runs(change(services(6)))
+        assert runs(change(services(6))).found
+    runs.forget()
+    assert runs(change(services(6))).found == []
+
+
 @pytest.mark.parametrize("name", ["rule_set", "services.json"])
 def test_an_edited_file_of_the_node_is_written_again(runs: Runs, name: str) -> None:
     runs(services(3))
@@ -381,7 +433,8 @@ def test_a_snapshot_of_a_part_holds_all(runs: Runs) -> None:
 
 def state_of(key: str) -> str | None:
     """The digest of what a run of the legacy back end looks at."""
-    return legacy_tables.digest(key.split()[1], ("filter", "nat", "mangle"))
+    look = legacy_tables.look(key.split()[1], ("filter", "nat", "mangle"))
+    return look.digest if look else None
 
 
 def test_what_was_left_in_another_namespace_does_not_count(runs: Runs, tmp_path: Path) -> None:

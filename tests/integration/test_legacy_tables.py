@@ -11,13 +11,15 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import legacy_tables
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.accounting import AccountingObjects
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.legacy_tables import digest, in_use
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.legacy_tables import in_use, look
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import ADD, Operation
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain, parse
 
 from tests.needs import root_and
 
@@ -115,15 +117,21 @@ class Family(NamedTuple):
         return tool(f"{self.program}-save", "-c")
 
     def digest(self) -> str:
-        found = digest(self.name, TABLES)
+        found = look(self.name, TABLES)
         assert found
-        return found
+        return found.digest
 
 
 def tool(*argv: str, stdin: str | None = None) -> str:
     done = subprocess.run(argv, check=False, input=stdin, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{argv}: {done.stderr}"
     return done.stdout
+
+
+def seen(family: Family, *tables: str) -> str | None:
+    """The digest of these tables."""
+    found = look(family.name, tables)
+    return found.digest if found else None
 
 
 def prepare(family: Family) -> None:
@@ -143,6 +151,10 @@ def family(request: pytest.FixtureRequest) -> Family:
     }[request.param]
     prepare(found)
     return found
+
+
+def entries_of(chains: dict[str, Chain]) -> int:
+    return sum(len(chain.rules) + 2 * (chain.policy is None) for chain in chains.values())
 
 
 def test_packets_make_no_difference(family: Family) -> None:
@@ -176,6 +188,26 @@ def test_an_edit_makes_a_difference(family: Family, lines: str) -> None:
     assert family.digest() == before
 
 
+def test_entries_are_those_that_an_empty_table_does_not_have(family: Family) -> None:
+    found = look(family.name, TABLES)
+    tables = parse(tool(f"{family.program}-save"))
+    assert found
+    assert found.entries == {table: entries_of(chains) for table, chains in tables.items()}
+    family.restore("*filter\nCOMMIT\n*nat\nCOMMIT\n")
+    assert look(family.name, TABLES) == (family.digest(), {"filter": 0, "nat": 0})
+    family.edit("*filter\n:KUBE-A - [0:0]\n-A KUBE-A -j ACCEPT\n-A INPUT -j KUBE-A\n")
+    assert look(family.name, TABLES) == (family.digest(), {"filter": 4, "nat": 0})
+
+
+def test_it_tells_nothing_where_the_names_of_tables_in_use_cannot_be_read(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(legacy_tables, "PROC_NET", str(tmp_path))
+    for name in ("ip_tables_names", "ip6_tables_names"):
+        (tmp_path / name).mkdir()
+    assert look(family.name, TABLES) is None
+
+
 def test_a_renamed_chain_makes_a_difference(family: Family) -> None:
     before = family.digest()
     tool(family.program, "-E", "KUBE-FORWARD", "KUBE-BACKWARD")
@@ -188,13 +220,13 @@ def test_other_tables_make_no_difference(family: Family) -> None:
     before = family.digest()
     family.edit("*mangle\n-A OUTPUT -j ACCEPT\n")
     assert family.digest() == before
-    assert digest(family.name, (*TABLES, "mangle")) != before
+    assert seen(family, *TABLES, "mangle") != before
 
 
 def test_a_table_that_is_not_in_use_is_not_put_to_use(family: Family) -> None:
     assert sorted(in_use(family.name)) == ["filter", "nat"]
-    assert digest(family.name, (*TABLES, "mangle", "raw")) == family.digest()
-    assert digest(family.name, ["mangle"]) == digest(family.name, []) != family.digest()
+    assert seen(family, *TABLES, "mangle", "raw") == family.digest()
+    assert seen(family, "mangle") == seen(family) != family.digest()
     assert sorted(in_use(family.name)) == ["filter", "nat"]
 
 
@@ -206,8 +238,8 @@ def test_a_table_that_is_written_meanwhile_is_seen_as_it_was_at_one_time(family:
     edits = f"for i in $(seq 40); do {family.program} -D INPUT -j ACCEPT; {family.program} -A INPUT -j ACCEPT; done"
     with subprocess.Popen(["sh", "-c", edits]) as writer:
         while writer.poll() is None:
-            assert digest(family.name, TABLES) in known
-    assert digest(family.name, TABLES) in known - {None, without}
+            assert seen(family, *TABLES) in known
+    assert seen(family, *TABLES) in known - {None, without}
 
 
 @pytest.mark.parametrize("rule", ["-m set --match-set addresses src -j DROP", "-j SET --add-set addresses src"])
@@ -216,7 +248,7 @@ def test_it_tells_nothing_of_a_rule_that_names_a_set(family: Family, rule: str) 
     before = family.digest()
     tool("ipset", "create", "addresses", "hash:ip", "family", "inet6" if family.name == "ipv6" else "inet")
     family.edit(f"*filter\n-A OUTPUT {rule}\n")
-    assert digest(family.name, TABLES) is None
+    assert look(family.name, TABLES) is None
     family.edit(f"*filter\n-D OUTPUT {rule}\n")
     assert family.digest() == before
 
@@ -224,7 +256,7 @@ def test_it_tells_nothing_of_a_rule_that_names_a_set(family: Family, rule: str) 
 def test_it_tells_nothing_without_the_right_to_read(family: Family) -> None:
     os.seteuid(65534)
     try:
-        assert digest(family.name, TABLES) is None
+        assert look(family.name, TABLES) is None
     finally:
         os.seteuid(0)
 
@@ -232,7 +264,7 @@ def test_it_tells_nothing_without_the_right_to_read(family: Family) -> None:
 def test_it_tells_nothing_of_entries_in_another_form(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = legacy_tables._FAMILIES[family.name]
     monkeypatch.setitem(legacy_tables._FAMILIES, family.name, layout._replace(next_offset=layout.next_offset - 2))
-    assert digest(family.name, TABLES) is None
+    assert look(family.name, TABLES) is None
     monkeypatch.undo()
     monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
-    assert digest(family.name, TABLES) is None
+    assert look(family.name, TABLES) is None

@@ -464,6 +464,15 @@ def test_a_rule_that_iptables_refuses_changes_nothing(local: Target) -> None:
     assert before["stdout"] == "" or before["stdout"] == after["stdout"]
 
 
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+def test_a_rule_that_iptables_prints_in_other_words_says_so_each_time(backend: str, local: Target) -> None:
+    """Else its chain would be written anew by each run."""
+    task = {"name": "A", "rules": ["-p tcp -m tcp --dport http -j RETURN"], "backend": backend}
+    for result in local.play(*[local.task("kube_chain", task, ignore_errors=True) for _time in range(2)]):
+        assert "did not last" in result["msg"]
+        assert "--dport 80" in result["msg"]
+
+
 def test_sets(local: Target) -> None:
     sets = [
         {"name": "office", "type": "hash:net", "members": ["198.51.100.0/24", "203.0.113.7/32"]},

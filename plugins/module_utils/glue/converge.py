@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""Brings a node's data plane to a rule set: read, plan, stop there in check mode, apply, read what was written."""
+"""Brings a node's data plane to a rule set: read, plan, stop there in check mode, apply, look at what was written."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@
 
 The kernel counts the transactions of nftables in a network namespace, those of iptables with the nft back end too, and
 whatever changes a rule is one: where the count is that of the last run, the tables hold what that run left. What others
-write, even into other tables, changes the count: then all is read again.
+write, even into other tables, changes the count: then all is read again. The tables of iptables' legacy back end have a
+digest in place of a count.
 """
 
 from __future__ import annotations

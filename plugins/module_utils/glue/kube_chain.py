@@ -213,6 +213,8 @@ def _rule(text: str, family: str, given: str, path: str, problems: Problems) -> 
 class TablesOf(Chains):
     """The tables that a task names."""
 
+    in_its_words = False
+
     def __init__(self, node: NodeAccess, backend: Backend, family: str, chains: FamilyChains) -> None:
         super().__init__(node.runner, backend, family, chains.ownership(), node.nftables)
         self._named = frozenset(table for table, _chain in chains.named)

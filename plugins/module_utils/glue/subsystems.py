@@ -123,6 +123,8 @@ class Chains:
     """Chains, rules and jumps of the iptables tables of one family."""
 
     atomic = False
+    # Whether desired rules are in iptables' own words: then what it wrote need not be read.
+    in_its_words = True
 
     def __init__(
         self,
@@ -150,12 +152,12 @@ class Chains:
         self._at: TablesState | None = None
         # What that digest is of.
         self._looked_at: frozenset[str] = frozenset()
-        # Whether live_tables are what this run has made of them while nobody else could write.
-        self._left_alone = False
+        # Whether live_tables are known from what this run wrote.
+        self._known_after_write = False
 
     def read(self, desired: RuleSet) -> None:
-        if self._left_alone:
-            self._left_alone = False
+        if self._known_after_write:
+            self._known_after_write = False
             return
         tables, if_readable = self._to_read(desired)
         self._looked_at = tables.union(if_readable)
@@ -178,7 +180,10 @@ class Chains:
         return frozenset(kernel_iptables.TABLES).union(desired.tables[self.family]), OTHER_TABLES
 
     def _state(self) -> TablesState | None:
-        return self._nftables.generation() if self._nftables else legacy_tables.digest(self.family, self._looked_at)
+        if self._nftables:
+            return self._nftables.generation()
+        look = legacy_tables.look(self.family, self._looked_at)
+        return look.digest if look else None
 
     def states(self) -> TablesStates:
         """In what state the tables were last seen, or left by this run; empty where nobody knows."""
@@ -193,16 +198,35 @@ class Chains:
         kernel_iptables.verify(self._runner, self._backend, self.family, operations)
 
     def apply(self, operations: list[Operation]) -> None:
+        if not self.in_its_words:
+            self._at = None
         if isinstance(self._at, str):
-            self._at = kernel_iptables.apply_alone(
-                self._runner, self._backend, self.family, operations, self._looked_at, self._at
-            )
-            self._left_alone = self._at is not None
-        else:
-            kernel_iptables.apply(self._runner, self._backend, self.family, operations, self._nftables)
+            self._apply_locked(operations, self._at)
+            return
+        kernel_iptables.apply(self._runner, self._backend, self.family, operations, self._nftables)
         if self._at is not None:
             # Else they are listed again.
             self.live_tables = plan_iptables.applied(self.live_tables, operations)
+
+    def _apply_locked(self, operations: list[Operation], seen: str) -> None:
+        """With the legacy back end. Afterwards the tables are known, or listed again.
+
+        Who does not take the lock may have read a table before a write and write it after, undoing that. The kernel
+        refuses it where the number of entries has changed meanwhile, so only such writes count.
+        """
+        writes: list[plan_iptables.Write] = []
+        if kernel_iptables.can_lock(self._backend, self.family):
+            writes = plan_iptables.growing_writes(self.live_tables, operations)
+        self._at = seen if writes else None
+        for write in writes or [plan_iptables.Write(operations, {}, self.live_tables)]:
+            if isinstance(self._at, str):
+                self._at = kernel_iptables.apply_locked(
+                    self._runner, self._backend, self.family, write, self._looked_at, self._at
+                )
+            else:
+                kernel_iptables.apply(self._runner, self._backend, self.family, write.operations)
+            self.live_tables = write.tables
+        self._known_after_write = self._at is not None
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(tables={**onto.tables, self.family: self._own(desired.tables[self.family])})

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Tuple
 
-from ..plan.iptables import ChainContent, JumpChange
+from ..plan.iptables import ChainContent, JumpChange, Write
 from ..plan.operation import REMOVE, Operation
 from ..state.iptables import Tables, parse, parse_counters
 from . import legacy_tables, xtables_lock
@@ -37,7 +37,7 @@ TABLES = ("filter", "nat")
 LOCK_SECONDS = 30
 # -w of iptables-restore and MASQUERADE --random-fully both came with it.
 FULL_FEATURED = (1, 6, 2)
-# Its lock is what XTABLES_LOCKFILE says, and that of Debian 11 and Ubuntu 22.04; 1.8.4 knows no other than its own.
+# From 1.8.6 on its lock is what XTABLES_LOCKFILE says. This one is in Debian 11 and Ubuntu 22.04.
 LOCK_BY_ENVIRONMENT = (1, 8, 7)
 RANDOM_FULLY = "--random-fully"
 # What the commands are links to since 1.8; its name tells the back end.
@@ -100,7 +100,7 @@ class Backend(NamedTuple):
 def detect(
     runner: Runner,
     choice: str = AUTO,
-    proc_net: str = "/proc/thread-self/net",
+    proc_net: str = legacy_tables.PROC_NET,
     nftables: NftablesSocket | None = None,
 ) -> Backend:
     """The node's iptables. ``choice`` is ``auto`` (what the command iptables is), ``nft`` or ``legacy``.
@@ -228,21 +228,28 @@ def apply(
             raise KernelError(f"{error}. That was {stage}; those before it are written") from error
 
 
-def apply_alone(
-    runner: Runner, backend: Backend, family: str, operations: Iterable[Operation], tables: Iterable[str], seen: str
-) -> str | None:
-    """As :func:`apply` with the legacy back end, while no other program writes. -> digest of the tables afterwards.
+def can_lock(backend: Backend, family: str) -> bool:
+    """Whether the tool has the legacy back end, and can be told that the xtables lock is held for it."""
+    tool = _tool_of(backend, family)
+    return tool.kind == LEGACY and tool.version >= LOCK_BY_ENVIRONMENT and hasattr(os, "memfd_create")
 
-    ``seen`` is their digest when they were read. None where they have changed since then, so that nobody knows what
-    they hold now, and where the tool cannot be told that the lock is held for it. Raises KernelError.
+
+def apply_locked(
+    runner: Runner, backend: Backend, family: str, write: Write, tables: Iterable[str], seen: str
+) -> str | None:
+    """As :func:`apply` with the legacy back end, under the xtables lock. -> digest of the tables afterwards.
+
+    ``seen`` is their digest when they were read. None where nobody knows what they hold now: where others have changed
+    them since then, or without the lock meanwhile. Raises KernelError.
     """
-    if _tool_of(backend, family).version < LOCK_BY_ENVIRONMENT:
-        apply(runner, backend, family, operations)
-        return None
     with xtables_lock.held(LOCK_SECONDS):
-        unchanged = legacy_tables.digest(family, tables) == seen
-        apply(runner, backend, family, operations)
-        return legacy_tables.digest(family, tables) if unchanged else None
+        before = legacy_tables.look(family, tables)
+        apply(runner, backend, family, write.operations)
+        after = legacy_tables.look(family, tables)
+    if before is None or after is None or before.digest != seen:
+        return None
+    grown = {table: count - before.entries.get(table, 0) for table, count in after.entries.items()}
+    return after.digest if all(write.growth.get(table, 0) == more for table, more in grown.items()) else None
 
 
 def _noted(nftables: NftablesSocket | None, operations: list[Operation]) -> contextlib.AbstractContextManager[None]:

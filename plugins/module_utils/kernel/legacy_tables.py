@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+PROC_NET = "/proc/thread-self/net"
 _GET_INFO, _GET_ENTRIES = 64, 65
 # Both requests begin with the name of the table.
 _NAME_LENGTH = 32
@@ -54,38 +55,61 @@ _FAMILIES = {
 }
 
 
-def in_use(family: str, proc_net: str = "/proc/thread-self/net") -> list[str]:
-    """Names of the tables that the network namespace has in use; none where the kernel has no legacy back end."""
+class Look(NamedTuple):
+    """Tables at one time.
+
+    ``digest`` differs where any rule, chain or policy does; counters make no difference. ``entries`` counts by table
+    those that an empty one does not have.
+    """
+
+    digest: str
+    entries: dict[str, int]
+
+
+def in_use(family: str, proc_net: str = PROC_NET) -> list[str]:
+    """Names of the tables that the network namespace has in use; none where the kernel does not tell."""
     try:
-        with open(f"{proc_net}/{_FAMILIES[family].in_use}", encoding="ascii") as names:
-            return names.read().split()
+        return _names(family, proc_net)
     except OSError:
         return []
 
 
-def digest(family: str, tables: Iterable[str]) -> str | None:
-    """A text that differs where any rule, chain or policy of the tables does; counters make no difference.
+def _names(family: str, proc_net: str) -> list[str]:
+    """Names of the tables in use; none where the kernel has no legacy back end. Raises OSError."""
+    try:
+        with open(f"{proc_net}/{_FAMILIES[family].in_use}", encoding="ascii") as names:
+            return names.read().split()
+    except FileNotFoundError:
+        return []
 
-    Tables that are not in use are left out: to ask the kernel for one puts it to use. None where a rule names a set, or
+
+def look(family: str, tables: Iterable[str]) -> Look | None:
+    """What the kernel holds of the tables.
+
+    Those that are not in use are left out: to ask the kernel for one puts it to use. None where a rule names a set, or
     the kernel does not answer, or not in the form that is known here.
     """
     asked = _FAMILIES[family]
-    names = sorted(set(tables).intersection(in_use(family)))
     # A program of 32 bits gets entries of another form.
     if sys.maxsize < 2**32 or sys.byteorder != "little":
         return None
     found = hashlib.sha256()
+    counts: dict[str, int] = {}
     try:
+        names = sorted(set(tables).intersection(_names(family, PROC_NET)))
         with socket.socket(asked.address_family, socket.SOCK_RAW, socket.IPPROTO_RAW) as connection:
             for table in names:
                 info, content = _read(connection, asked, table)
                 if any(extension in content for extension in _NAMES_SET):
                     return None
+                hooks, *_offsets, count, _size = _INFO.unpack(info)
+                # An empty table has a policy for each hook, and an end.
+                counts[table] = count - bin(hooks).count("1") - 1
                 found.update(info)
                 found.update(content)
     except (OSError, ValueError, IndexError):
         return None
-    return found.hexdigest()
+    return Look(found.hexdigest(), counts)
 
 
 def _read(connection: socket.socket, family: _Family, table: str) -> tuple[bytearray, bytearray]:

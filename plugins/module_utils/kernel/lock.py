@@ -41,9 +41,7 @@ def exclusive(name: str, timeout: float) -> Iterator[None]:
     except OSError as error:
         raise KernelError(f"cannot open the lock {path}: {error.strerror}") from error
     try:
-        if not wait_for(handle, timeout):
-            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise KernelError(f"another run (process {holder}) holds {path} for over {timeout:g} s: try again")
+        _acquire(handle, path, timeout)
         os.truncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         _held.add(name)
@@ -55,14 +53,16 @@ def exclusive(name: str, timeout: float) -> Iterator[None]:
         os.close(handle)
 
 
-def wait_for(handle: int, timeout: float) -> bool:
-    """Locks an open file as flock(2) does. False where somebody else still holds the lock after ``timeout`` seconds."""
+def _acquire(handle: int, path: str, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
+            return
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                return False
+                holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+                raise KernelError(
+                    f"another run (process {holder}) holds {path} for over {timeout:g} s: try again"
+                ) from None
         time.sleep(PAUSE)

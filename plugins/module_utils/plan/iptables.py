@@ -19,7 +19,7 @@ Rules are deleted by their text, never by number: a number may be another progra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..state.iptables import Chain, Tables
@@ -88,6 +88,40 @@ def applied(actual: Tables, operations: list[Operation]) -> Tables:
         if isinstance(change, ChainContent) and change.rules is None:
             del tables[change.table][change.name]
     return tables
+
+
+class Write(NamedTuple):
+    """Operations for one restore, and what they make of tables.
+
+    ``growth`` says for each table that is written how many entries more the legacy back end holds then.
+    """
+
+    operations: list[Operation]
+    growth: dict[str, int]
+    tables: Tables
+
+
+def growing_writes(actual: Tables, operations: list[Operation]) -> list[Write]:
+    """The operations in one write, or in two, each of which changes the number of entries of all tables that it writes.
+
+    None where that cannot be had.
+    """
+    for parts in ([operations], [part for part in phases(operations) if part]):
+        writes: list[Write] = []
+        for part in parts:
+            before = writes[-1].tables if writes else actual
+            after = applied(before, part)
+            written = {operation.payload.table for operation in part}
+            growth = {table: _entries(after[table]) - _entries(before.get(table, {})) for table in written}
+            writes.append(Write(part, growth, after))
+        if all(all(write.growth.values()) for write in writes):
+            return writes
+    return []
+
+
+def _entries(chains: Mapping[str, Chain]) -> int:
+    """How many entries chains are to the legacy back end: a user-defined one has two more than rules, name and end."""
+    return sum(len(chain.rules) + (2 if chain.policy is None else 0) for chain in chains.values())
 
 
 def _apply_jumps(tables: Tables, operations: list[Operation]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -49,6 +51,21 @@ def test_what_runs_inside_takes_a_lock_of_its_own(path: Path) -> None:
         runner.run(command)
         assert runner.run([*LOCKS, str(path), "true"], check=False).returncode == 1
     assert runner.run(["sh", "-c", 'printf %s "$XTABLES_LOCKFILE"']).stdout == str(path)
+
+
+def test_it_is_waited_for_in_the_queue_of_others(path: Path) -> None:
+    """They hand it to each other, so that who asks now and then never finds it free."""
+    loop = ["sh", "-c", f"while true; do flock {path} sleep 0.1; done"]
+    others = [subprocess.Popen(loop, start_new_session=True) for _other in range(4)]
+    try:
+        time.sleep(0.3)
+        for _time in range(3):
+            with held(60):
+                assert not is_free(path)
+    finally:
+        for other in others:
+            os.killpg(other.pid, signal.SIGKILL)
+            other.wait()
 
 
 def test_it_is_held_until_what_was_started_inside_has_ended(path: Path) -> None:

@@ -12,11 +12,17 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import restore_input
-from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import ChainContent, applied, phases, plan
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import (
+    ChainContent,
+    applied,
+    growing_writes,
+    phases,
+    plan,
+)
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import REMOVE, Operation, Ownership
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain, Tables
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables_rule import canonical, target
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 OURS = tuple(f"KUBE-{letter}" for letter in "ABCDEFGHIJKLM")
@@ -326,6 +332,42 @@ def test_applied_plans_give_the_desired_state_and_leave_the_rest_alone(actual: T
         elif name in result:
             assert result[name] == Chain(None, ())
             assert any(target(rule) == name for other in FOREIGN for rule in have[other].rules)
+
+
+def entries(tables: Tables) -> int:
+    """How many there are of rules, and of the beginnings and ends of user-defined chains."""
+    return sum(len(c.rules) + (0 if c.policy else 2) for chains in tables.values() for c in chains.values())
+
+
+@settings(max_examples=400, deadline=None)
+@given(actual_tables(), desired_tables())
+def test_growing_writes_carry_out_a_plan_and_change_the_number_of_entries(actual: Tables, desired: Tables) -> None:
+    found = plan(actual, desired, OWNERSHIP, "ipv4")
+    assume(found)
+    writes = growing_writes(actual, found)
+    before = actual
+    for write in writes:
+        assert write.tables == applied(before, write.operations)
+        assert write.growth == {"filter": entries(write.tables) - entries(before)} != {"filter": 0}
+        before = write.tables
+    assert len(writes) == 1 or entries(applied(actual, found)) == entries(actual), "one, where one suffices"
+    assert not writes or before == applied(actual, found)
+
+
+def test_what_keeps_the_number_of_entries_is_written_in_two() -> None:
+    have: Tables = {"nat": {**user_chains("AB")}}
+    want: Tables = {"nat": {**user_chains("BC")}}
+    found = plan(have, want, OWNERSHIP, "ipv4")
+    writes = growing_writes(have, found)
+    size = entries({"nat": user_chains("A")})
+    assert [write.growth for write in writes] == [{"nat": size}, {"nat": -size}]
+    assert [write.operations for write in writes] == [*phases(found)]
+
+
+def test_a_rule_in_the_place_of_another_keeps_the_number_of_entries() -> None:
+    have: Tables = {"nat": {"KUBE-A": Chain(None, ("-j ACCEPT",))}}
+    want: Tables = {"nat": {"KUBE-A": Chain(None, ("-j RETURN",))}}
+    assert growing_writes(have, plan(have, want, OWNERSHIP, "ipv4")) == []
 
 
 @settings(max_examples=200, deadline=None)
