@@ -65,4 +65,4 @@ def test_virtual_servers_cost_a_message_each(services: int, guest: Node) -> None
     first, second, changed = costs(guest.run, "ipvs", "auto", services)
     assert first[1:] == (12, 21 + services * (1 + 1 + ENDPOINTS))
     assert second == (0, 2, 15 + services)
-    assert changed == (2, 5, 19 + services)
+    assert changed == (2, 4, 19 + services)
