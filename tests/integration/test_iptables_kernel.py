@@ -11,6 +11,7 @@ foreign   192.0.2.0/24, 2001:db8::/32
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import subprocess
 import time
@@ -20,8 +21,8 @@ import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import iptables, legacy_tables
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Result, Runner
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import TABLES, detect
-from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import Write, applied, phases, plan
-from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import applied, phases, plan
+from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Operation, Ownership
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain, Tables, parse
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables_rule import canonical, quote
 from hypothesis import HealthCheck, given, settings
@@ -475,49 +476,81 @@ class Meddled(Runner):
         return super().run(argv, stdin, check)
 
 
-def write_of_a_chain(family: str, growth: int = 3) -> Write:
-    desired = {"nat": user_chains("A")}
-    return Write(plan({}, desired, OWNERSHIP, family), {"nat": growth}, desired)
+def of_a_chain(family: str) -> list[Operation]:
+    return plan({}, {"nat": user_chains("A")}, OWNERSHIP, family)
 
 
-def digest(family: str) -> str:
-    found = legacy_tables.look(family, TABLES)
+def seen(family: str) -> str:
+    found = legacy_tables.state(legacy_tables.look(family, TABLES))
     assert found
-    return found.digest
+    return found
 
 
 def test_nobody_else_writes_legacy_tables_meanwhile(family: str) -> None:
     node = Node("legacy", family)
     runner = Meddled()
-    before = digest(family)
-    left = iptables.apply_locked(runner, node.backend, family, write_of_a_chain(family), TABLES, before)
+    before = seen(family)
+    left = iptables.apply_locked(runner, node.backend, family, of_a_chain(family), TABLES, before, {"nat": 3})
     assert [("xtables lock" in done.stderr, done.returncode) for done in runner.meddled] == [(True, 4)]
-    assert left == digest(family) != before
+    assert left == seen(family) != before
     assert set(node.tables()["nat"]) >= {"KUBE-A"}
     run("iptables-legacy", "-w", "1", "-N", "OTHERS")
 
 
-def test_what_legacy_tables_hold_is_not_known_where_somebody_wrote_before(family: str) -> None:
+@pytest.mark.parametrize("others", ["*nat\n:OTHERS - [0:0]\n", "*filter\n:FORWARD DROP [0:0]\n"])
+def test_what_legacy_tables_hold_is_not_known_where_somebody_wrote_before(others: str, family: str) -> None:
     node = Node("legacy", family)
-    before = digest(family)
-    node.load("*nat\n:OTHERS - [0:0]\nCOMMIT\n")
-    assert iptables.apply_locked(node.runner, node.backend, family, write_of_a_chain(family), TABLES, before) is None
-    assert set(node.tables()["nat"]) >= {"KUBE-A", "OTHERS"}
+    node.load("*nat\nCOMMIT\n*filter\nCOMMIT\n")
+    before = seen(family)
+    node.load(f"{others}COMMIT\n")
+    operations = of_a_chain(family)
+    assert iptables.apply_locked(node.runner, node.backend, family, operations, TABLES, before, {"nat": 3}) is None
+    assert set(node.tables()["nat"]) >= {"KUBE-A"}
 
 
-def test_what_legacy_tables_hold_is_not_known_where_they_have_grown_otherwise(family: str) -> None:
+class WithoutLock(Runner):
+    """Somebody else writes after a restore, without the lock."""
+
+    def __init__(self, program: str, text: str, lock: Path) -> None:
+        super().__init__()
+        self.program = program
+        self.text = text
+        self.lock = lock
+
+    def run(self, argv: list[str], stdin: str | None = None, check: bool = True) -> Result:
+        done = super().run(argv, stdin, check)
+        command = [f"{self.program}-restore", "--noflush"]
+        environment = {**os.environ, "XTABLES_LOCKFILE": str(self.lock)}
+        subprocess.run(command, input=self.text, text=True, check=True, env=environment)
+        return done
+
+
+@pytest.mark.parametrize(
+    "others",
+    ["*nat\n:OTHERS - [0:0]\n", "*nat\n-F KUBE-A\n", "*filter\n:FORWARD DROP [0:0]\n", "*filter\n-R INPUT 1 -j DROP\n"],
+    ids=["a chain more", "a chain flushed", "another policy in another table", "another rule in another table"],
+)
+def test_what_legacy_tables_hold_is_not_known_where_somebody_wrote_without_the_lock(
+    others: str, family: str, tmp_path: Path
+) -> None:
     node = Node("legacy", family)
-    write = write_of_a_chain(family, growth=4)
-    assert iptables.apply_locked(node.runner, node.backend, family, write, TABLES, digest(family)) is None
+    node.load("*nat\nCOMMIT\n*filter\n-A INPUT -j ACCEPT\nCOMMIT\n")
+    runner = WithoutLock(node.program, f"{others}COMMIT\n", tmp_path / "lock")
+    operations, growth = of_a_chain(family), {"nat": 3}
+    assert iptables.apply_locked(runner, node.backend, family, operations, TABLES, seen(family), growth) is None
 
 
 @pytest.mark.parametrize(("kind", "version"), [("legacy", (1, 8, 4)), ("nft", (1, 8, 9))])
-def test_only_a_new_iptables_can_be_told_that_its_lock_is_held(kind: str, version: tuple[int, int, int]) -> None:
+def test_only_a_new_iptables_can_be_told_that_its_lock_is_held(
+    kind: str, version: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An old one would wait for it."""
     backend = Node("legacy", "ipv4").backend
     assert iptables.can_lock(backend, "ipv4")
     tool = backend.tools["ipv4"]._replace(kind=kind, printed=lambda: (kind, version))
     assert not iptables.can_lock(backend._replace(tools={"ipv4": tool}), "ipv4")
+    monkeypatch.delattr(os, "memfd_create")
+    assert not iptables.can_lock(backend, "ipv4"), "nor without files in memory"
 
 
 def test_a_table_with_rules_that_iptables_cannot_show_is_an_error() -> None:

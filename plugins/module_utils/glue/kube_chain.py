@@ -115,7 +115,9 @@ def work(module: Call) -> dict[str, Any]:
 def rule_set_subsystems(node: NodeAccess, backend: Backend) -> dict[str, Subsystem]:
     """The chains that are kube-proxy's."""
     own = ownership_of((), only_owner=False, exclude_cidrs=())
-    return {f"chains {family}": Chains(node.runner, backend, family, own, node.nftables) for family in backend.tools}
+    return {
+        f"chains {family}": WrittenChains(node.runner, backend, family, own, node.nftables) for family in backend.tools
+    }
 
 
 def desired_chains(params: dict[str, Any]) -> dict[str, FamilyChains]:
@@ -210,10 +212,14 @@ def _rule(text: str, family: str, given: str, path: str, problems: Problems) -> 
         return text
 
 
-class TablesOf(Chains):
-    """The tables that a task names."""
+class WrittenChains(Chains):
+    """Chains whose rules somebody wrote: only a listing tells of one that iptables prints in other words."""
 
     in_its_words = False
+
+
+class TablesOf(WrittenChains):
+    """The tables that a task names."""
 
     def __init__(self, node: NodeAccess, backend: Backend, family: str, chains: FamilyChains) -> None:
         super().__init__(node.runner, backend, family, chains.ownership(), node.nftables)

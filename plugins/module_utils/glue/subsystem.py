@@ -46,7 +46,7 @@ class Subsystem(Protocol):
         """Operations towards the desired state, in an order in which they can be applied."""
 
     def verify(self, operations: list[Operation]) -> None:
-        """Raises KernelError where the kernel would refuse an operation; called before anything is written anywhere."""
+        """Raises KernelError where the kernel would refuse an operation, LookAgainError; called before any write."""
 
     def apply(self, operations: list[Operation]) -> None:
         """Applies operations. Raises KernelError."""

@@ -31,7 +31,7 @@ from ..state.iptables import Chain
 from ..state.iptables_rule import target
 from ..state.rule_set import RuleSet
 from .known import NOTHING, Known
-from .subsystem import Unverified
+from .subsystem import LookAgainError, Unverified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -182,8 +182,7 @@ class Chains:
     def _state(self) -> TablesState | None:
         if self._nftables:
             return self._nftables.generation()
-        look = legacy_tables.look(self.family, self._looked_at)
-        return look.digest if look else None
+        return legacy_tables.state(legacy_tables.look(self.family, self._looked_at))
 
     def states(self) -> TablesStates:
         """In what state the tables were last seen, or left by this run; empty where nobody knows."""
@@ -195,38 +194,45 @@ class Chains:
         return plan_iptables.plan(self.live_tables, desired.tables[self.family], self._ownership, self.family)
 
     def verify(self, operations: list[Operation]) -> None:
+        if self.partial and isinstance(self._at, str) and not self._countable(operations):
+            # What becomes of the tables then only a look at all of them tells.
+            raise LookAgainError
         kernel_iptables.verify(self._runner, self._backend, self.family, operations)
 
     def apply(self, operations: list[Operation]) -> None:
         if not self.in_its_words:
             self._at = None
         if isinstance(self._at, str):
-            self._apply_locked(operations, self._at)
+            self._at = self._apply_counted(operations, self._at)
+            self._known_after_write = self._at is not None
             return
         kernel_iptables.apply(self._runner, self._backend, self.family, operations, self._nftables)
         if self._at is not None:
             # Else they are listed again.
             self.live_tables = plan_iptables.applied(self.live_tables, operations)
 
-    def _apply_locked(self, operations: list[Operation], seen: str) -> None:
-        """With the legacy back end. Afterwards the tables are known, or listed again.
+    def _apply_counted(self, operations: list[Operation], seen: str) -> str | None:
+        """With the legacy back end: the state of the tables afterwards, None where they have to be listed again."""
+        counted = self._countable(operations)
+        if not counted:
+            kernel_iptables.apply(self._runner, self._backend, self.family, operations)
+            return None
+        self.live_tables, growth = counted
+        return kernel_iptables.apply_locked(
+            self._runner, self._backend, self.family, operations, self._looked_at, seen, growth
+        )
 
-        Who does not take the lock may have read a table before a write and write it after, undoing that. The kernel
-        refuses it where the number of entries has changed meanwhile, so only such writes count.
+    def _countable(self, operations: list[Operation]) -> tuple[Tables, dict[str, int]] | None:
+        """What becomes of the tables, and by how many entries those grow that are written; None where that is not sure.
+
+        Who does not take the lock may have read a table before this write and write it after, undoing this one. The
+        kernel refuses that only where the number of entries is another one then, which a second write might undo.
         """
-        writes: list[plan_iptables.Write] = []
-        if kernel_iptables.can_lock(self._backend, self.family):
-            writes = plan_iptables.growing_writes(self.live_tables, operations)
-        self._at = seen if writes else None
-        for write in writes or [plan_iptables.Write(operations, {}, self.live_tables)]:
-            if isinstance(self._at, str):
-                self._at = kernel_iptables.apply_locked(
-                    self._runner, self._backend, self.family, write, self._looked_at, self._at
-                )
-            else:
-                kernel_iptables.apply(self._runner, self._backend, self.family, write.operations)
-            self.live_tables = write.tables
-        self._known_after_write = self._at is not None
+        if self._known_after_write or not kernel_iptables.can_lock(self._backend, self.family):
+            return None
+        after = plan_iptables.applied(self.live_tables, operations)
+        growth = plan_iptables.growth(self.live_tables, after, {operation.payload.table for operation in operations})
+        return (after, growth) if all(growth.values()) else None
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(tables={**onto.tables, self.family: self._own(desired.tables[self.family])})

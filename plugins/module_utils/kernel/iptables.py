@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, Tuple
 
-from ..plan.iptables import ChainContent, JumpChange, Write
+from ..plan.iptables import ChainContent, JumpChange
 from ..plan.operation import REMOVE, Operation
 from ..state.iptables import Tables, parse, parse_counters
 from . import legacy_tables, xtables_lock
@@ -231,25 +231,36 @@ def apply(
 def can_lock(backend: Backend, family: str) -> bool:
     """Whether the tool has the legacy back end, and can be told that the xtables lock is held for it."""
     tool = _tool_of(backend, family)
-    return tool.kind == LEGACY and tool.version >= LOCK_BY_ENVIRONMENT and hasattr(os, "memfd_create")
+    return tool.kind == LEGACY and tool.version >= LOCK_BY_ENVIRONMENT and xtables_lock.available()
 
 
 def apply_locked(
-    runner: Runner, backend: Backend, family: str, write: Write, tables: Iterable[str], seen: str
+    runner: Runner,
+    backend: Backend,
+    family: str,
+    operations: Iterable[Operation],
+    tables: Iterable[str],
+    seen: str,
+    growth: Mapping[str, int],
 ) -> str | None:
-    """As :func:`apply` with the legacy back end, under the xtables lock. -> digest of the tables afterwards.
+    """As :func:`apply` with the legacy back end, under the xtables lock. -> state of the tables afterwards.
 
-    ``seen`` is their digest when they were read. None where nobody knows what they hold now: where others have changed
-    them since then, or without the lock meanwhile. Raises KernelError.
+    ``seen`` is their state when they were read; ``growth`` says for each table that is written how many entries more it
+    has then. None where nobody knows what they hold now: where others have changed them since they were read, or
+    meanwhile without the lock. Raises KernelError.
     """
     with xtables_lock.held(LOCK_SECONDS):
         before = legacy_tables.look(family, tables)
-        apply(runner, backend, family, write.operations)
+        apply(runner, backend, family, operations)
         after = legacy_tables.look(family, tables)
-    if before is None or after is None or before.digest != seen:
+    if before is None or after is None or legacy_tables.state(before) != seen:
         return None
-    grown = {table: count - before.entries.get(table, 0) for table, count in after.entries.items()}
-    return after.digest if all(write.growth.get(table, 0) == more for table, more in grown.items()) else None
+    others = {*before, *after}.difference(growth)
+    as_written = all(
+        table in after and after[table].entries - (before[table].entries if table in before else 0) == more
+        for table, more in growth.items()
+    )
+    return legacy_tables.state(after) if as_written and all(before.get(t) == after.get(t) for t in others) else None
 
 
 def _noted(nftables: NftablesSocket | None, operations: list[Operation]) -> contextlib.AbstractContextManager[None]:

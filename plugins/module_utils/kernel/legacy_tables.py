@@ -22,7 +22,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 PROC_NET = "/proc/thread-self/net"
 _GET_INFO, _GET_ENTRIES = 64, 65
@@ -55,15 +55,15 @@ _FAMILIES = {
 }
 
 
-class Look(NamedTuple):
-    """Tables at one time.
+class Seen(NamedTuple):
+    """A table at one time.
 
-    ``digest`` differs where any rule, chain or policy does; counters make no difference. ``entries`` counts by table
-    those that an empty one does not have.
+    ``digest`` differs where any rule, chain or policy does; counters make no difference. ``entries`` are those that an
+    empty table does not have.
     """
 
     digest: str
-    entries: dict[str, int]
+    entries: int
 
 
 def in_use(family: str, proc_net: str = PROC_NET) -> list[str]:
@@ -83,7 +83,7 @@ def _names(family: str, proc_net: str) -> list[str]:
         return []
 
 
-def look(family: str, tables: Iterable[str]) -> Look | None:
+def look(family: str, tables: Iterable[str]) -> dict[str, Seen] | None:
     """What the kernel holds of the tables.
 
     Those that are not in use are left out: to ask the kernel for one puts it to use. None where a rule names a set, or
@@ -93,8 +93,7 @@ def look(family: str, tables: Iterable[str]) -> Look | None:
     # A program of 32 bits gets entries of another form.
     if sys.maxsize < 2**32 or sys.byteorder != "little":
         return None
-    found = hashlib.sha256()
-    counts: dict[str, int] = {}
+    found: dict[str, Seen] = {}
     try:
         names = sorted(set(tables).intersection(_names(family, PROC_NET)))
         with socket.socket(asked.address_family, socket.SOCK_RAW, socket.IPPROTO_RAW) as connection:
@@ -102,14 +101,29 @@ def look(family: str, tables: Iterable[str]) -> Look | None:
                 info, content = _read(connection, asked, table)
                 if any(extension in content for extension in _NAMES_SET):
                     return None
-                hooks, *_offsets, count, _size = _INFO.unpack(info)
-                # An empty table has a policy for each hook, and an end.
-                counts[table] = count - bin(hooks).count("1") - 1
-                found.update(info)
-                found.update(content)
+                found[table] = _seen(info, content)
     except (OSError, ValueError, IndexError):
         return None
-    return Look(found.hexdigest(), counts)
+    return found
+
+
+def state(found: Mapping[str, Seen] | None) -> str | None:
+    """A text that differs where any of the tables does, None where they are not known."""
+    return None if found is None else hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()
+
+
+def _seen(info: bytearray, content: bytearray) -> Seen:
+    hooks, *_offsets, count, _size = _INFO.unpack(info)
+    # An empty table has a policy for each hook, and an end.
+    return Seen(_digest(info, content), count - bin(hooks).count("1") - 1)
+
+
+def _digest(*parts: bytearray) -> str:
+    """To put large parts together would take as much memory again."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()
 
 
 def _read(connection: socket.socket, family: _Family, table: str) -> tuple[bytearray, bytearray]:

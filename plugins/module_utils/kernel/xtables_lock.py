@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import queue
 import threading
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 
 VARIABLE = "XTABLES_LOCKFILE"
 PATH = "/run/xtables.lock"
+
+
+def available() -> bool:
+    """Whether a tool can be given another lock: a file in memory, which not all kernels and Pythons have."""
+    try:
+        os.close(os.memfd_create(VARIABLE))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -39,11 +49,12 @@ def held(timeout: float) -> Iterator[None]:
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             opened.callback(os.close, handle)
-            own = os.memfd_create("xtables.lock")
+            own = os.memfd_create(VARIABLE)
             opened.callback(os.close, own)
-        except OSError as error:
-            raise KernelError(f"cannot open the lock {path}: {error.strerror}") from error
-        if not _locked(handle, timeout):
+            taken = _locked(handle, timeout)
+        except (OSError, RuntimeError) as error:
+            raise KernelError(f"cannot take the lock {path}: {getattr(error, 'strerror', None) or error}") from error
+        if not taken:
             raise KernelError(f"another program held the xtables lock for {timeout:g} s: {path}")
         inherited.update((handle, own))
         environment[VARIABLE] = f"/proc/self/fd/{own}"
@@ -55,15 +66,28 @@ def held(timeout: float) -> Iterator[None]:
 
 
 def _locked(handle: int, timeout: float) -> bool:
-    """Waits in the kernel's queue: who only asks again and again gets nothing where others do wait there."""
-    taken = threading.Event()
+    """Waits in the kernel's queue: who only asks again and again gets nothing where others do wait there.
+
+    Raises OSError, and RuntimeError where there can be no thread.
+    """
+    # Of the same open file, so that the lock is that of both, and late threads close what is theirs.
+    own = os.dup(handle)
+    answers: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
 
     def wait() -> None:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            taken.set()
+        try:
+            fcntl.flock(own, fcntl.LOCK_EX)
+            answers.put(None)
+        except OSError as error:
+            answers.put(error)
+        finally:
+            os.close(own)
 
-    waiting = threading.Thread(target=wait, daemon=True)
-    waiting.start()
-    waiting.join(timeout)
-    return taken.is_set()
+    threading.Thread(target=wait, daemon=True).start()
+    try:
+        error = answers.get(timeout=timeout)
+    except queue.Empty:
+        return False
+    if error:
+        raise error
+    return True

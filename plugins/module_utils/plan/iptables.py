@@ -90,33 +90,9 @@ def applied(actual: Tables, operations: list[Operation]) -> Tables:
     return tables
 
 
-class Write(NamedTuple):
-    """Operations for one restore, and what they make of tables.
-
-    ``growth`` says for each table that is written how many entries more the legacy back end holds then.
-    """
-
-    operations: list[Operation]
-    growth: dict[str, int]
-    tables: Tables
-
-
-def growing_writes(actual: Tables, operations: list[Operation]) -> list[Write]:
-    """The operations in one write, or in two, each of which changes the number of entries of all tables that it writes.
-
-    None where that cannot be had.
-    """
-    for parts in ([operations], [part for part in phases(operations) if part]):
-        writes: list[Write] = []
-        for part in parts:
-            before = writes[-1].tables if writes else actual
-            after = applied(before, part)
-            written = {operation.payload.table for operation in part}
-            growth = {table: _entries(after[table]) - _entries(before.get(table, {})) for table in written}
-            writes.append(Write(part, growth, after))
-        if all(all(write.growth.values()) for write in writes):
-            return writes
-    return []
+def growth(before: Tables, after: Tables, tables: Iterable[str]) -> dict[str, int]:
+    """How many entries more the legacy back end holds of each of the tables."""
+    return {table: _entries(after[table]) - _entries(before.get(table, {})) for table in tables}
 
 
 def _entries(chains: Mapping[str, Chain]) -> int:

@@ -129,7 +129,9 @@ def _put_chain(lines: list[str], start: int, name: str, chain: Chain | None) -> 
     own = rules
     while own < end and _chain_of(lines[own]) in built_in:
         own += 1
-    head, body = ([f":{name} -"], [f"-A {name} {rule}".rstrip() for rule in chain.rules]) if chain else ([], [])
+    head, body = (
+        ([f":{name} -"], [f"-A {name} {rule}" if rule else f"-A {name}" for rule in chain.rules]) if chain else ([], [])
+    )
     for low, high, new in ((own, end, body), (start, rules, head)):
         first = _first(lines, low, high, lambda line: _chain_of(line) >= name)
         last = _first(lines, first, high, lambda line: _chain_of(line) > name)

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
 import subprocess
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Runner
@@ -86,7 +88,15 @@ def test_it_is_free_after_an_error(path: Path) -> None:
     assert os.listdir("/proc/self/fd") == descriptors
 
 
+def test_a_kernel_that_locks_no_file_is_not_taken_for_another_program(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", mock.Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+    with pytest.raises(KernelError, match=f"^cannot take the lock {path}: No locks available"), held(1):
+        pass
+
+
 def test_a_lock_that_cannot_be_opened_is_an_error(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(KernelError, match=f"^cannot open the lock {path}: Is a directory"), held(1):
+    with pytest.raises(KernelError, match=f"^cannot take the lock {path}: Is a directory"), held(1):
         pass
