@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,8 +52,8 @@ if TYPE_CHECKING:
 
 NOTHING = Ownership(lambda *_: False, lambda *_: False, lambda _: False, lambda _: False)
 PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
-# How often the tools are measured, unless that takes so many seconds.
-RAW_TIMES, RAW_SECONDS = 3, 20.0
+# How often what begins with nothing is measured, unless that takes so many seconds.
+TIMES, SECONDS = 3, 20.0
 TABLES = [nftables_name(family) for family in PROGRAMS]
 
 
@@ -204,11 +205,16 @@ def raw_chain(desired: RuleSet, mode: str, backend: str) -> float:
 
 
 def raw_restore(desired: RuleSet, mode: str, backend: str) -> dict[str, float]:
-    """Everything with the tools alone: the median, as a restore of legacy tables may take twice as long as another."""
-    times: list[dict[str, float]] = []
-    while len(times) < RAW_TIMES and sum(found["seconds"] for found in times) < RAW_SECONDS:
-        empty(mode, backend)
-        times.append(of_tools(lambda: RAW[mode](desired, backend)))
+    """Everything with the tools alone."""
+    empty(mode, backend)
+    return of_tools(lambda: RAW[mode](desired, backend))
+
+
+def median(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Of several measurements: a restore of the same legacy tables may take twice as long as another."""
+    times: list[dict[str, Any]] = []
+    while len(times) < TIMES and sum(found["seconds"] for found in times) < SECONDS:
+        times.append(measure())
     return sorted(times, key=itemgetter("processor"))[(len(times) - 1) // 2]
 
 
@@ -236,6 +242,14 @@ def in_process(work: Callable[[], None]) -> None:
         raise RuntimeError(f"a process of the benchmark ended with {process.exitcode}")
 
 
+def forget(netns: str, folder: Path) -> None:
+    """Takes away the node's files."""
+    for left in Path(FOLDER).glob(f"{LOCK}-{netns}.*"):
+        left.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+
+
 def main() -> None:
     """Prints the figures."""
     mode, backend, services, endpoints, netns = sys.argv[1:]
@@ -243,12 +257,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path, changed, few = (Path(folder, f"{name}.json") for name in ("services", "changed", "few"))
         in_process(lambda: write_data(int(services), int(endpoints), path, changed, few))
-        bench = Bench(mode, backend, netns, folder)
+        files = Path(folder, "node")
+        files.mkdir()
+        bench = Bench(mode, backend, netns, str(files))
         figures: dict[str, Any] = {"bytes": path.stat().st_size}
         # The first tools of all load kernel modules and files.
         bench.converge(few)
-        empty(mode, backend)
-        figures["first converge"] = bench.converge(path)
+
+        def first() -> dict[str, Any]:
+            empty(mode, backend)
+            forget(netns, files)
+            return bench.converge(path)
+
+        figures["first converge"] = median(first)
         figures["second run"] = bench.converge(path)
         figures["one endpoint changed"] = bench.converge(changed)
         if mode != "ipvs":
@@ -257,19 +278,18 @@ def main() -> None:
             others_write(backend, 2)
             figures["one endpoint changed after others"] = bench.converge(path)
         bench.converge(path)
-        tampers = TAMPERS[mode](bench.compile(path), backend)
+        desired = bench.compile(path)
+        tampers = TAMPERS[mode](desired, backend)
         for command in tampers:
             subprocess.run(command, check=True, capture_output=True)
         figures["tampers"] = len(tampers)
         figures["run after tampers"] = bench.converge(path)
         if mode != "ipvs":
-            desired = bench.compile(path)
             figures["raw chain"] = of_tools(lambda: raw_chain(desired, mode, backend))
         figures["raw save"] = of_tools(lambda: raw_save(mode, backend))
-        figures["raw restore"] = raw_restore(bench.compile(path), mode, backend)
+        figures["raw restore"] = median(lambda: raw_restore(desired, mode, backend))
         empty(mode, backend)
-    for left in Path(FOLDER).glob(f"{LOCK}-{netns}.*"):
-        left.unlink()
+        forget(netns, files)
     print(json.dumps(figures))
 
 
