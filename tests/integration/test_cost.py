@@ -40,7 +40,7 @@ def costs(run: Runner, mode: str, backend: str, services: int) -> list[Cost]:
     [
         # To write: the version of the one program, a test, and a restore a family.
         ("iptables", "nft", (7, 21), (0, 11), (3, 14)),
-        ("iptables", "legacy", (7, 11), (0, 11), (3, 11)),
+        ("iptables", "legacy", (7, 13), (0, 11), (3, 11)),
         # Nothing where there is no table of iptables. To write: nft's version, or a check, and one transaction.
         ("nftables", "auto", (2, 22), (0, 10), (2, 13)),
     ],
