@@ -35,8 +35,8 @@ FULL = os.environ.get("MATRIX") == "full"
 SAMPLE = [("oldest", "nftables", "3.8"), ("newest", "nftables", "3.13"), ("newest", "ipvs", "3.9")]
 MODES = ("ipvs", "iptables", "nftables")
 CELLS = [(name, mode, version) for name in ENVIRONMENTS for mode in MODES for version in NODE_PYTHONS[name]]
-# Without the tests of rules and of the model, most of which try random input, and depend on no ansible-core.
-UNITS = [] if FULL else ["action", "glue", "plugin_utils"]
+# Those that depend on ansible-core. Of the others, most try random input, and those of no folder are about a checkout.
+UNITS = ["action", "glue", "plugin_utils", *(["kernel", "model", "plan", "rules", "state"] if FULL else [])]
 SANITY = ("validate-modules", "action-plugin-docs", "runtime-metadata", "ansible-doc", "compile")
 
 # What is in the archive, and what is for those who develop the collection.
