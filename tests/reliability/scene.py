@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import re
@@ -23,6 +21,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set impo
 
 from tests.conformance.worker import NAMESPACE, PREFIX, Job
 from tests.integration.pair_worker import Node, differences
+from tests.locks import is_free
 from tests.reliability.modules import Result, Started, run, start
 
 NAME = PREFIX + NAMESPACE
@@ -167,12 +166,7 @@ def _loads(text: str) -> bool:
 
 def lock_is_free() -> bool:
     """Whether nobody holds the lock of a run."""
-    with contextlib.suppress(FileNotFoundError), LOCK.open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+    return not LOCK.exists() or is_free(LOCK)
 
 
 def sysctl_file(name: str) -> Path:

@@ -100,9 +100,7 @@ def pieces(tables: Tables) -> Iterator[str]:
         yield "".join([f"*{table}\n", *[f":{name} {chain.policy or '-'}\n" for name, chain in ordered]])
         for start in range(0, len(ordered), PIECE_CHAINS):
             some = ordered[start : start + PIECE_CHAINS]
-            yield "".join(
-                [f"-A {name} {rule}\n" if rule else f"-A {name}\n" for name, chain in some for rule in chain.rules]
-            )
+            yield "\n".join([*(line for name, chain in some for line in _rule_lines(name, chain)), ""])
         yield "COMMIT\n"
 
 
@@ -129,13 +127,15 @@ def _put_chain(lines: list[str], start: int, name: str, chain: Chain | None) -> 
     own = rules
     while own < end and _chain_of(lines[own]) in built_in:
         own += 1
-    head, body = (
-        ([f":{name} -"], [f"-A {name} {rule}" if rule else f"-A {name}" for rule in chain.rules]) if chain else ([], [])
-    )
+    head, body = ([f":{name} -"], _rule_lines(name, chain)) if chain else ([], [])
     for low, high, new in ((own, end, body), (start, rules, head)):
         first = _first(lines, low, high, lambda line: _chain_of(line) >= name)
         last = _first(lines, first, high, lambda line: _chain_of(line) > name)
         lines[first:last] = new
+
+
+def _rule_lines(name: str, chain: Chain) -> list[str]:
+    return [f"-A {name} {rule}" if rule else f"-A {name}" for rule in chain.rules]
 
 
 def _chain_of(line: str) -> str:
