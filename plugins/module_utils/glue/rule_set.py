@@ -86,17 +86,35 @@ def inputs_of(node: Node, configuration: ProxyConfiguration, access: NodeAccess)
 def converge_rule_set(
     access: NodeAccess, desired: RuleSet, configuration: ProxyConfiguration, options: Options, check: bool
 ) -> Outcome:
-    """Converges the node's kernel, for a caller that holds NodeAccess.lock. Raises KernelError."""
-    recorded = access.recorded_virtual_servers()
+    """Converges the node's kernel and its records, for a caller that holds NodeAccess.lock. Raises KernelError."""
+    wanted = desired.virtual_servers.keys()
+    record = access.record_of(wanted)
+    record_changes = own_file.converge_all(record, check=True)
+    # Else it says just that, and need not be taken apart.
+    recorded = access.recorded_virtual_servers() if record_changes else frozenset(wanted)
     leftovers = Leftovers()
     ownership = ownership_of(
         recorded, options.only_owner, configuration.exclude_cidrs, leftovers, not _watches(desired)
     )
-    leftovers.subsystems = access.subsystems(SUBSYSTEMS, ownership, desired, drain=options.drain, known=options.known)
+    subsystems = access.subsystems(SUBSYSTEMS, ownership, desired, drain=options.drain, known=options.known)
+    leftovers.subsystems = subsystems
     if check:
-        return converge(leftovers.subsystems, desired, check=True)
+        outcome = converge(subsystems, desired, check=True)
+    else:
+        outcome = _converge_and_record(access, subsystems, desired, options, record, recorded)
+    return outcome._replace(operations=[*outcome.operations, *record_changes])
+
+
+def _converge_and_record(
+    access: NodeAccess,
+    subsystems: Mapping[str, Subsystem],
+    desired: RuleSet,
+    options: Options,
+    record: Mapping[str, str | None],
+    recorded: frozenset[VirtualServerKey],
+) -> Outcome:
     originals = access.sysctl_originals(RULE_SET)
-    record = access.record_of(desired.virtual_servers)
+    wanted = desired.virtual_servers.keys()
 
     def ended() -> dict[str, str | None]:
         return {**record, **originals.settled(desired.sysctls if options.sysctls is None else options.sysctls)}
@@ -106,7 +124,7 @@ def converge_rule_set(
         def keep(before: RuleSet) -> None:
             # Whatever is made from here on is known as ours, even if this run is killed half-way.
             records = {
-                **access.record_of(recorded | set(desired.virtual_servers)),
+                **(record if recorded <= wanted else access.record_of(recorded | wanted)),
                 **originals.noted(before.sysctls, desired.sysctls),
             }
             # They are no larger in the end.
@@ -116,9 +134,9 @@ def converge_rule_set(
                 _keep_snapshot(access, options, before)
             own_file.converge_all(records, check=False)
 
-        outcome = converge(leftovers.subsystems, desired, check=False, before_write=keep)
+        outcome = converge(subsystems, desired, check=False, before_write=keep)
     own_file.converge_all(ended(), check=False)
-    states, rest = _tables_left(leftovers.subsystems, desired)
+    states, rest = _tables_left(subsystems, desired)
     return outcome._replace(states=states, rest=rest)
 
 

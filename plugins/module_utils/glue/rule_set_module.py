@@ -166,10 +166,7 @@ class _Run:
 
     def _converge(self, desired: RuleSet, options: Options) -> Outcome:
         self._refuse_beside_kube_proxy()
-        # Asked before, as the run itself keeps the record.
-        record = own_file.converge_all(self._here.record_of(desired.virtual_servers), check=True)
-        outcome = converge_rule_set(self._here, desired, self._configuration, options, self._check)
-        return outcome._replace(operations=[*outcome.operations, *record])
+        return converge_rule_set(self._here, desired, self._configuration, options, self._check)
 
     def _refuse_beside_kube_proxy(self) -> None:
         """Raises KernelError where kube-proxy runs; check mode may look all the same."""

@@ -108,7 +108,6 @@ class Sets:
         return plan_ipset.plan(self.live_sets, desired.sets, self._ownership.sets, self._exact)
 
     def verify(self, operations: list[Operation]) -> None:
-        kernel_ipset.ensure_able(self._runner)
         kernel_ipset.verify(self._runner, operations)
 
     def apply(self, operations: list[Operation]) -> None:
@@ -382,13 +381,14 @@ class DummyLink(Unverified):
         self._live: Link | None = None
 
     def read(self, desired: RuleSet) -> None:
-        self._live = self._links.read().dummy(self._name)
+        self._live = self._links.latest().dummy(self._name)
 
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_node.plan_link(self._live, desired.link)
 
     def apply(self, operations: list[Operation]) -> None:
         kernel_links.apply(self._runner, operations)
+        self._links.forget()
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(link=self._live)

@@ -176,6 +176,19 @@ def _bytes_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
+def _gathered(pieces: Iterable[str]) -> Iterator[bytes]:
+    """Pieces of some size: to hand over a small one may take longer than to make it."""
+    held: list[str] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= PIECE:
+            yield "".join(held).encode()
+            held, size = [], 0
+    yield "".join(held).encode()
+
+
 def _reason(error: OSError) -> str:
     if error.errno == errno.EROFS:
         return "it is on a read-only file system: mount that read-write"
@@ -202,7 +215,7 @@ def _write_and_rename(path: str, text: Iterable[str], mode: int) -> None:
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.writelines(piece.encode() for piece in text)
+            file.writelines(_gathered(text))
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, mode)

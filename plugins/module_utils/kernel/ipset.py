@@ -28,7 +28,7 @@ from . import set_references
 from .command import CommandError, KernelError, Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from .ipset_dump import SetsSocket
 
@@ -74,11 +74,14 @@ def ensure_able(runner: Runner) -> None:
         raise KernelError(f"ipset is too old, it takes version {MINIMUM_VERSION}.0 or newer: {printed}")
 
 
-def verify(runner: Runner, operations: Iterable[Operation]) -> None:
-    """Raises KernelError where a set is to get another type while more than rules of iptables refer to it.
+def verify(runner: Runner, operations: Collection[Operation]) -> None:
+    """Raises KernelError where ipset is missing or too old, or where a set is to get another type while more than rules
+    of iptables refer to it.
 
-    Costs no process where no set changes its type.
+    Costs no process where only members change: the sets are there, so ipset is able to make them.
     """
+    if any((o.verb, o.kind) == (ADD, "set") for o in operations) or not runner.find("ipset"):
+        ensure_able(runner)
     names = [change.wanted.name for change in _replacements(operations) if not change.swappable]
     if names:
         set_references.used_by_rules(runner, names)

@@ -73,12 +73,25 @@ class LinksSocket(NetlinkClient):
 
     def __init__(self) -> None:
         super().__init__(ROUTE)
+        self._unused: Links | None = None
 
     def read(self) -> Links:
         """All links and their addresses, in two dumps. Raises KernelError."""
         ask = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(_EXTENT, struct.pack("=I", _NO_STATISTICS))
         links = self._socket.dump(_GET_LINK, ask)
-        return decode(links, self._socket.dump(_GET_ADDRESS, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)))
+        addresses = self._socket.dump(_GET_ADDRESS, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0))
+        self._unused = decode(links, addresses)
+        return self._unused
+
+    def latest(self) -> Links:
+        """What :meth:`read` has found just now, but only once; else what is there now. Raises KernelError."""
+        found = self._unused or self.read()
+        self.forget()
+        return found
+
+    def forget(self) -> None:
+        """Has the next look read: something was written."""
+        self._unused = None
 
 
 def decode(links: Iterable[bytes], addresses: Iterable[bytes]) -> Links:

@@ -368,7 +368,11 @@ class GenericNetlink(NetlinkClient):
 
     def request(self, command: int, payload: bytes = b"") -> list[dict[int, bytes]]:
         """Sends one command; returns the attributes of each reply. Raises NetlinkError."""
-        return [attributes(reply, 4) for reply in self._socket.request(self._kind, self._body(command, payload))]
+        return [attributes(reply, 4) for reply in self.replies(command, payload)]
+
+    def replies(self, command: int, payload: bytes = b"") -> list[bytes]:
+        """Sends one command; returns the bodies of the replies, as :meth:`dump` does. Raises NetlinkError."""
+        return self._socket.request(self._kind, self._body(command, payload))
 
     def dump(self, command: int, payload: bytes = b"") -> list[bytes]:
         """The bodies of a dump's messages; attributes begin at byte 4. Raises NetlinkError."""

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 # The kernel grows a hash as members arrive, and draws initval at random: what ipset prints of
 # these says nothing about what was asked for.
 GROWN_BY_KERNEL = frozenset({"hashsize", "initval", "bucketsize"})
+# Members whose lines are one piece of text.
+PIECE_MEMBERS = 500
 FLAG_OPTIONS = frozenset({"counters", "comment", "skbinfo", "forceadd", "wildcard"})
 
 
@@ -52,7 +55,8 @@ class IPSet(NamedTuple):
     def lines(self) -> Iterator[str]:
         """The ``create`` line and the ``add`` lines, members sorted."""
         yield self.create_line()
-        for entry, options in sorted(self.members.items()):
+        for entry in sorted(self.members):
+            options = self.members[entry]
             yield f"add {self.name} {entry} {options}" if options else f"add {self.name} {entry}"
 
 
@@ -96,9 +100,10 @@ def render(sets: Iterable[IPSet]) -> str:
 
 
 def pieces(sets: Iterable[IPSet]) -> Iterator[str]:
-    """That text by set."""
+    """That text piece by piece: to hold all members of a large set as lines takes many times the memory of the set."""
     ordered = sorted(sets, key=lambda s: s.name)
     yield from (f"{ip_set.create_line()}\n" for ip_set in ordered)
     for ip_set in ordered:
-        _create, *adds = ip_set.lines()
-        yield "".join([f"{line}\n" for line in adds])
+        adds = itertools.islice(ip_set.lines(), 1, None)
+        while piece := "".join([f"{line}\n" for line in itertools.islice(adds, PIECE_MEMBERS)]):
+            yield piece
