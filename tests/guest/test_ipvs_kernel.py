@@ -24,7 +24,7 @@ import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import namespace
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.conntrack import TRACKING, Conntrack
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipvs import IPVS, PROBE, available
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipvs import FEW, IPVS, PROBE, available
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.conntrack import End
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.ipvs import draining, plan
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.node import plan_timeouts
@@ -151,6 +151,18 @@ def test_real_servers_are_read_in_the_order_in_which_they_were_added(ipvs: IPVS)
     assert list(ipvs.read()[0][TCP].real_servers) == keys
 
 
+@pytest.mark.parametrize("number", [FEW, FEW + 1])
+def test_some_virtual_servers_are_read_alone(ipvs: IPVS, number: int) -> None:
+    """Few of them one by one, more out of all; those that are not there are left out."""
+    gone = [VirtualServerKey("ipv4", "tcp", "10.96.1.1", port) for port in range(number)]
+    converge(ipvs, EVERYTHING)
+    messages = ipvs.messages
+    asked = {*list(EVERYTHING)[1:], *gone[len(EVERYTHING) - 1 :]}
+    assert ipvs.read(asked)[0] == {key: server for key, server in EVERYTHING.items() if key in asked}
+    services = number if number <= FEW else 1
+    assert ipvs.messages - messages == services + len(EVERYTHING) - 1
+
+
 @pytest.mark.parametrize(
     "live",
     [
@@ -256,7 +268,7 @@ def test_a_protocol_without_a_name_is_read(ipvs: IPVS) -> None:
 
 
 def test_cost_in_messages(ipvs: IPVS) -> None:
-    """One message for the family; a dump, and one for each virtual server, to read; one for each object to write."""
+    """One for the family; a dump, and one for each virtual server, to read; one for each object to write."""
     state = {
         VirtualServerKey("ipv4", "tcp", f"10.96.1.{n}", 80): VirtualServer(
             "rr", (), 0, 0, {RealServerKey(f"10.244.1.{m}", 80): RealServer() for m in range(3)}
@@ -273,7 +285,7 @@ def test_cost_in_messages(ipvs: IPVS) -> None:
     assert ipvs.messages == 2 + probe + writes + 1 + 100
     some = set(list(state)[:2])
     assert ipvs.read(some)[0] == {key: state[key] for key in some}
-    assert ipvs.messages == 2 + probe + writes + 1 + 100 + 1 + 2
+    assert ipvs.messages == 2 + probe + writes + 1 + 100 + 2 + 2
 
 
 def test_the_probe_of_a_scheduler_leaves_nothing_and_is_skipped_for_one_in_use(ipvs: IPVS) -> None:

@@ -75,13 +75,14 @@ def _locked(handle: int, timeout: float) -> bool:
     answers: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
 
     def wait() -> None:
+        refusal = None
         try:
             fcntl.flock(own, fcntl.LOCK_EX)
-            answers.put(None)
         except OSError as error:
-            answers.put(error)
-        finally:
-            os.close(own)
+            refusal = error
+        # First, so that the lock is free as soon as the caller lets go of it.
+        os.close(own)
+        answers.put(refusal)
 
     threading.Thread(target=wait, daemon=True).start()
     try:

@@ -62,7 +62,7 @@ def test_the_pieces_of_a_text_make_it(length: int, tmp_path: Path) -> None:
     assert "".join(files.pieces(text)) == text
     assert all(len(piece) <= files.PIECE for piece in files.pieces(text))
     path = tmp_path / "file"
-    for whole_or_in_pieces in (text, iter([text[:1], text[1:]])):
+    for whole_or_in_pieces in (text, iter([text[:1], text[1:]]), iter(text)):
         files.write_text(str(path), whole_or_in_pieces)
         assert path.read_bytes() == text.encode()
     checksum = hashlib.sha1(text.encode()).hexdigest()

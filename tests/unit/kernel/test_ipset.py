@@ -104,6 +104,23 @@ def test_other_errors_are_not_tried_again() -> None:
     assert len(script.asked) == 1
 
 
+def test_ipset_is_asked_for_its_version_where_a_set_is_to_come() -> None:
+    script = Script({"ipset version": ["ipset v4.5, protocol version: 4"]})
+    live = ip_set("hash:ip", "10.9.0.1")
+    ipset.verify(script, plan({"A": live}, {"A": ip_set("hash:ip", "10.9.0.2")}, lambda _name: False))
+    assert script.asked == []
+    with pytest.raises(KernelError, match=r"ipset is too old, it takes version 6\.0 or newer: ipset v4\.5"):
+        ipset.verify(script, plan({}, {"A": live}, lambda _name: False))
+
+
+def test_without_ipset_no_member_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = Runner()
+    monkeypatch.setattr(runner, "find", lambda _program: None)
+    change = plan({"A": ip_set("hash:ip")}, {"A": ip_set("hash:ip", "10.9.0.2")}, lambda _name: False)
+    with pytest.raises(KernelError, match="ipset is not installed"):
+        ipset.verify(runner, change)
+
+
 def test_nothing_is_started_for_nothing() -> None:
     script = Script({})
     ipset.apply(script, [])

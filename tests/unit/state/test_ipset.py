@@ -10,7 +10,14 @@ members  10.9.0.0/24, fd00:9::/64
 from __future__ import annotations
 
 import pytest
-from ansible_collections.kubenode.proxy.plugins.module_utils.state.ipset import IPSet, parse, parse_options, render
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.ipset import (
+    PIECE_MEMBERS,
+    IPSet,
+    parse,
+    parse_options,
+    pieces,
+    render,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +66,16 @@ add L A
 """
     )
     assert render([]) == ""
+
+
+def test_a_large_set_becomes_text_in_pieces() -> None:
+    members = [f"10.9.{number // 256}.{number % 256}" for number in range(2 * PIECE_MEMBERS + 1)]
+    whole = IPSet("A", "hash:ip", (("family", "inet"),), dict.fromkeys(members, ""))
+    found = list(pieces([whole]))
+    assert "".join(found) == "create A hash:ip family inet\n" + "".join(
+        f"add A {member}\n" for member in sorted(members)
+    )
+    assert max(piece.count("\n") for piece in found) == PIECE_MEMBERS
 
 
 def test_only_wanted_sets_are_returned() -> None:
