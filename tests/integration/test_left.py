@@ -432,6 +432,30 @@ def test_a_snapshot_of_a_part_holds_all(runs: Runs) -> None:
     assert runs(services(4)).found == []
 
 
+def test_a_transaction_that_the_kernel_refuses_pushes_out_no_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs("nftables", tmp_path)
+    runs(services(4))
+    kept = runs(services(3)).result["snapshots"]
+    take = Snapshots.take
+
+    def disturbed(snapshots: Snapshots, before: str) -> None:
+        take(snapshots, before)
+        tool("nft", "delete", "table", "ip", "kube-proxy")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Snapshots, "take", disturbed)
+        for _attempt in range(3):
+            tool("nft", "add", "table", "ip", "kube-proxy")
+            with pytest.raises(KernelError, match=r"^nft: .*\(nothing has changed in nftables\)$"):
+                runs(services(2))
+    assert len(kept) == 2
+    assert Snapshots(str(runs.access().folder)).names() == kept
+    assert runs(services(2)).found
+    assert runs(services(2)).found == []
+
+
 def state_of(key: str) -> str | None:
     """The digest of what a run of the legacy back end looks at."""
     return legacy_tables.state(legacy_tables.look(key.split()[1], ("filter", "nat", "mangle")))

@@ -12,7 +12,7 @@ import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..kernel.command import KernelError
+from ..kernel.command import KernelError, UnchangedError
 from ..plan.operation import ADD, REMOVE, Operation
 from ..rules.names import SERVICE_CHAIN_PREFIXES as SERVICE_CHAINS
 from ..state.rule_set import RuleSet
@@ -82,7 +82,8 @@ def converge(
     """Converges the subsystems, keyed by the names in ORDER, to ``desired``.
 
     ``before_write`` is called with what is there once all is planned, if anything is to change and not in check mode.
-    Raises KernelError; what had been applied by then stays, and the next run goes on from there.
+    Raises KernelError; what had been applied by then stays, and the next run goes on from there. Of these, an
+    UnchangedError where nothing had been.
     """
     clock = _Clock()
     plans = _read_and_plan(subsystems, desired, clock)
@@ -91,15 +92,14 @@ def converge(
     if not operations or check:
         return Outcome(operations, before, _expected(before, desired, operations) if check else before, clock.phases)
     start = time.monotonic()
-    for name, plan in plans.items():
-        if plan:
-            subsystems[name].verify(plan)
+    written = {name: subsystems[name] for name, plan in plans.items() if plan}
+    for name, subsystem in written.items():
+        subsystem.verify(plans[name], alone=len(written) == 1)
     clock("verify", start)
     before_write(before)
     start = time.monotonic()
     _apply(subsystems, plans)
     clock("apply", start)
-    written = {name: subsystems[name] for name, plan in plans.items() if plan}
     try:
         left = [operation for plan in _read_and_plan(written, desired, clock).values() for operation in plan]
     except LookAgainError as error:
@@ -127,13 +127,19 @@ def _read_and_plan(subsystems: Mapping[str, Subsystem], desired: RuleSet, clock:
 
 
 def _apply(subsystems: Mapping[str, Subsystem], plans: dict[str, list[Operation]]) -> None:
+    """Raises KernelError; an UnchangedError only where nothing was applied."""
     atomic = {name for name, subsystem in subsystems.items() if subsystem.atomic} | _removed_at_once(plans)
     grace = GRACE if _leaves_ipvs(plans) else 0.0
-    for name, phase in _phases(_in_write_order(plans), atomic):
+    for number, (name, phase) in enumerate(_phases(_in_write_order(plans), atomic)):
         if grace and phase[0].verb == REMOVE:
             time.sleep(grace)
             grace = 0.0
-        subsystems[name].apply(phase)
+        try:
+            subsystems[name].apply(phase)
+        except UnchangedError as error:
+            if number:
+                raise KernelError(str(error)) from error
+            raise
 
 
 def _removed_at_once(plans: Mapping[str, list[Operation]]) -> set[str]:

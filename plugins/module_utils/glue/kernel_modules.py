@@ -133,7 +133,7 @@ class Modules:
             operations += plan_drop_in(self._path, self._live.at_boot, listed, self.file_text() or "")
         return operations
 
-    def verify(self, operations: list[Operation]) -> None:
+    def verify(self, operations: list[Operation], alone: bool) -> None:
         pass
 
     def apply(self, operations: list[Operation]) -> None:

@@ -14,6 +14,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..kernel import files
+from ..kernel.command import UnchangedError
 from ..plan.operation import Ownership
 from ..rules import names
 from ..rules.ipvs_sets import OWN_SETS
@@ -27,7 +28,7 @@ from .snapshots import Snapshots
 from .subsystems import Chains, NftablesTables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from ..model.node import Node, ProxyConfiguration
     from ..model.service import ServiceData
@@ -123,10 +124,8 @@ def _converge_and_record(
 
         def keep(before: RuleSet) -> None:
             # Whatever is made from here on is known as ours, even if this run is killed half-way.
-            records = {
-                **(record if recorded <= wanted else access.record_of(recorded | wanted)),
-                **originals.noted(before.sysctls, desired.sysctls),
-            }
+            ours = record if recorded <= wanted else access.record_of(recorded | wanted)
+            records = {**ours, **originals.noted(before.sysctls, desired.sysctls)}
             # They are no larger in the end.
             held.enter_context(files.reserved(_to_write(records, ended())))
             held.enter_context(own_file.reserved(options.texts))
@@ -134,7 +133,8 @@ def _converge_and_record(
                 _keep_snapshot(access, options, before)
             own_file.converge_all(records, check=False)
 
-        outcome = converge(subsystems, desired, check=False, before_write=keep)
+        with _needless_snapshot_removed(access, options):
+            outcome = converge(subsystems, desired, check=False, before_write=keep)
     own_file.converge_all(ended(), check=False)
     states, rest = _tables_left(subsystems, desired)
     return outcome._replace(states=states, rest=rest)
@@ -145,6 +145,17 @@ def _keep_snapshot(access: NodeAccess, options: Options, before: RuleSet) -> Non
         # Flows are ended, never made: there is nothing of theirs to restore.
         text = options.live_pieces(before._replace(udp_endpoints={}))
         Snapshots(access.folder, options.snapshots).take(text)
+
+
+@contextlib.contextmanager
+def _needless_snapshot_removed(access: NodeAccess, options: Options) -> Iterator[None]:
+    """Those of a run that changes nothing, and is tried again and again, would push out all others."""
+    try:
+        yield
+    except UnchangedError:
+        if options.snapshots:
+            Snapshots(access.folder).remove_newest()
+        raise
 
 
 def _to_write(records: Mapping[str, str | None], ended: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -60,6 +60,11 @@ class Snapshots:
             if name not in kept:
                 files.remove_folder(self._path(name))
 
+    def remove_newest(self) -> None:
+        """Removes the newest, if there is any. Raises KernelError."""
+        for name in self.names()[-1:]:
+            files.remove_folder(self._path(name))
+
     def load(self, name: str | None) -> Snapshot:
         """The snapshot of a name, or the newest. Raises KernelError."""
         names = self.names()

@@ -45,8 +45,11 @@ class Subsystem(Protocol):
     def plan(self, desired: RuleSet) -> list[Operation]:
         """Operations towards the desired state, in an order in which they can be applied."""
 
-    def verify(self, operations: list[Operation]) -> None:
-        """Raises KernelError where the kernel would refuse an operation, LookAgainError; called before any write."""
+    def verify(self, operations: list[Operation], alone: bool) -> None:
+        """Raises KernelError where the kernel would refuse an operation, LookAgainError; called before any write.
+
+        ``alone``: nothing else is to be written. Then what changes all or nothing by itself need not be tried before.
+        """
 
     def apply(self, operations: list[Operation]) -> None:
         """Applies operations. Raises KernelError."""
@@ -60,5 +63,5 @@ class Unverified:
 
     atomic = False
 
-    def verify(self, operations: list[Operation]) -> None:
+    def verify(self, operations: list[Operation], alone: bool) -> None:
         pass

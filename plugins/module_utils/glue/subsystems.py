@@ -107,7 +107,7 @@ class Sets:
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_ipset.plan(self.live_sets, desired.sets, self._ownership.sets, self._exact)
 
-    def verify(self, operations: list[Operation]) -> None:
+    def verify(self, operations: list[Operation], alone: bool) -> None:
         kernel_ipset.verify(self._runner, operations)
 
     def apply(self, operations: list[Operation]) -> None:
@@ -192,7 +192,7 @@ class Chains:
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_iptables.plan(self.live_tables, desired.tables[self.family], self._ownership, self.family)
 
-    def verify(self, operations: list[Operation]) -> None:
+    def verify(self, operations: list[Operation], alone: bool) -> None:
         if self.partial and isinstance(self._at, str) and not self._countable(operations):
             # What becomes of the tables then only a look at all of them tells.
             raise LookAgainError
@@ -301,10 +301,12 @@ class NftablesTables:
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_nftables.plan(self._live, desired.nftables, self._ownership.tables)
 
-    def verify(self, operations: list[Operation]) -> None:
-        if any(operation.verb != REMOVE and is_own_table(operation.name) for operation in operations):
+    def verify(self, operations: list[Operation], alone: bool) -> None:
+        new = any(operation.verb != REMOVE and is_own_table(operation.name) for operation in operations)
+        if new or not self._runner.find(kernel_nftables.PROGRAM):
             kernel_nftables.ensure_able(self._runner, kernel_version())
-        kernel_nftables.verify(self._runner, operations)
+        if not alone:
+            kernel_nftables.verify(self._runner, operations)
 
     def apply(self, operations: list[Operation]) -> None:
         with self._socket.writing(1):
@@ -355,7 +357,7 @@ class VirtualServers:
             self._live, self._statistics, desired.virtual_servers, self._ownership.virtual_servers, self._drain
         )
 
-    def verify(self, operations: list[Operation]) -> None:
+    def verify(self, operations: list[Operation], alone: bool) -> None:
         self._ipvs().ensure_schedulers(
             o.payload.server.scheduler for o in operations if o.kind == "virtual server" and o.payload.server
         )

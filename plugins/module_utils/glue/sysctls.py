@@ -140,7 +140,7 @@ class Settings(Sysctls):
             operations += plan_drop_in(self._path, self._file, wanted, self._text or "")
         return operations
 
-    def verify(self, operations: list[Operation]) -> None:
+    def verify(self, operations: list[Operation], alone: bool) -> None:
         kernel_sysctl.verify(operation.name for operation in operations if operation.kind == "sysctl")
 
     def apply(self, operations: list[Operation]) -> None:

@@ -36,6 +36,10 @@ class KernelError(Exception):
     """The node's kernel or a tool refused; the text says what, and what to do."""
 
 
+class UnchangedError(KernelError):
+    """The kernel refused all of a transaction, and holds what it held before."""
+
+
 class CommandError(KernelError):
     """A command exited with an error."""
 

@@ -19,7 +19,7 @@ from ..plan.nftables import ChainChange, ElementChange, OtherChange, SetChange, 
 from ..plan.operation import ADD, Operation
 from ..state.nftables import Table, Tables, element_text, parse, table_lines
 from . import nftables_dump
-from .command import CommandError, KernelError, Result, Runner
+from .command import CommandError, KernelError, Result, Runner, UnchangedError
 from .namespace import in_fresh_namespace
 from .netlink import NetlinkClient, NetlinkError, attributes
 from .nftables_codec import HEADER_BYTES
@@ -178,10 +178,10 @@ def verify(runner: Runner, operations: list[Operation]) -> None:
 
 
 def apply(runner: Runner, operations: list[Operation]) -> None:
-    """Carries out operations in one transaction. Raises KernelError; then nothing has changed.
+    """Carries out operations in one transaction. Raises UnchangedError, CommandError.
 
     An old kernel may take the deletion of chains and sets only a moment after that of what led to them: then these
-    follow in a transaction of their own.
+    follow in a transaction of their own. Raises KernelError where it does not.
     """
     if not operations:
         return
@@ -203,7 +203,7 @@ def _delete_later(runner: Runner, deletions: list[str]) -> None:
             return
         except KernelError as error:
             if BUSY not in str(error) or attempt == DELETE_ATTEMPTS:
-                raise
+                raise KernelError(f"the rest is written, but this is left: {error}") from error
 
 
 def script(operations: list[Operation], delete: bool = True) -> str:
@@ -292,7 +292,7 @@ def _deletions(operations: list[Operation]) -> Iterator[str]:
 
 
 def _run(runner: Runner, text: str, *options: str) -> None:
-    """One ``nft -f -``. Raises KernelError that quotes the line at fault."""
+    """One ``nft -f -``. Raises UnchangedError that quotes the line at fault, CommandError where nft names none."""
     try:
         runner.run([PROGRAM, *options, "-f", "-"], text)
     except CommandError as error:
@@ -301,7 +301,7 @@ def _run(runner: Runner, text: str, *options: str) -> None:
             raise
         line = text.split("\n")[int(found.group(1)) - 1].strip()
         shown = line if len(line) < 200 else f"{line[:200]}..."
-        raise KernelError(f"nft: {found.group(2)}, in: {shown} (nothing has changed in nftables)") from error
+        raise UnchangedError(f"nft: {found.group(2)}, in: {shown} (nothing has changed in nftables)") from error
 
 
 def _parse(text: str) -> Tables:

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.converge import ORDER, Outcome, converge
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set import SUBSYSTEMS, ownership_of
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, UnchangedError
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.iptables import ChainContent
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import ADD, CHANGE, REMOVE, Operation
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
@@ -34,6 +34,7 @@ class Fake:
         self.log = log
         self.todo = [Operation(verb, name, f"{verb} {number}", "asked for") for number, verb in enumerate(verbs)]
         self.refuses = ""
+        self.error: type[KernelError] = KernelError
         self.forgets = False
 
     def read(self, desired: RuleSet) -> None:
@@ -44,9 +45,9 @@ class Fake:
         self._note("plan")
         return list(self.todo)
 
-    def verify(self, operations: list[Operation]) -> None:
+    def verify(self, operations: list[Operation], alone: bool) -> None:
         assert operations == self.todo
-        self._note("verify")
+        self._note("verify" if not alone else "verify alone")
 
     def apply(self, operations: list[Operation]) -> None:
         self._note(f"apply {' '.join(operation.verb for operation in operations)}")
@@ -59,7 +60,7 @@ class Fake:
     def _note(self, what: str) -> None:
         self.log.append(f"{what} {self.name}")
         if self.refuses and what.startswith(self.refuses):
-            raise KernelError(f"{self.name} refused")
+            raise self.error(f"{self.name} refused")
 
 
 class Run:
@@ -196,7 +197,7 @@ def test_a_subsystem_without_changes_is_left_alone() -> None:
     run = Run("sets", "link")
     run.fakes["sets"].todo = []
     run.converge()
-    assert run.phases("verify", "apply") == ["verify link", "apply add change link", "apply remove link"]
+    assert run.phases("verify", "apply") == ["verify alone link", "apply add change link", "apply remove link"]
 
 
 def test_an_outcome_says_what_was_and_what_is_and_how_long_it_took() -> None:
@@ -205,6 +206,16 @@ def test_an_outcome_says_what_was_and_what_is_and_how_long_it_took() -> None:
     assert outcome.after.sysctls == {"sets": "0"}
     assert set(outcome.phases) == {"read", "plan", "verify", "apply"}
     assert all(seconds >= 0 for seconds in outcome.phases.values())
+
+
+@pytest.mark.parametrize("names, error", [(["nftables"], UnchangedError), (["sets", "nftables"], KernelError)])
+def test_nothing_has_changed_only_where_nothing_was_applied_before(names: list[str], error: type[KernelError]) -> None:
+    run = Run(*names, verbs=[ADD])
+    run.fakes["nftables"].refuses = "apply"
+    run.fakes["nftables"].error = UnchangedError
+    with pytest.raises(KernelError, match="^nftables refused$") as raised:
+        run.converge()
+    assert raised.type is error
 
 
 @pytest.mark.parametrize("refused", ["read", "plan", "verify"])
