@@ -213,7 +213,7 @@ def test_nothing_has_changed_only_where_nothing_was_applied_before(names: list[s
     run = Run(*names, verbs=[ADD])
     run.fakes["nftables"].refuses = "apply"
     run.fakes["nftables"].error = UnchangedError
-    with pytest.raises(KernelError, match="^nftables refused$") as raised:
+    with pytest.raises(KernelError, match=r"^nftables refused$") as raised:
         run.converge()
     assert raised.type is error
 
