@@ -24,7 +24,7 @@ from ..kernel.run_file import RunFile
 from ..model.service import ServiceData
 from ..rules.difference import TABLES
 from ..rules.modes import render
-from ..state import iptables, rule_set
+from ..state import iptables, large_text, rule_set
 from .subsystem import LookAgainError
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 # What decides over the tables of a node, whoever runs it: a module, or the node's own program, which has more in it.
 SOURCES = (
-    *("model.", "rules.", *(f"state.{name}" for name in ("ipset", "iptables", "ipvs", "nftables", "node", "rule_set"))),
-    *("plan.iptables", "plan.nftables", "plan.rule_order"),
+    *("model.", "rules.", "plan.iptables", "plan.nftables", "plan.rule_order"),
+    *(f"state.{name}" for name in ("ipset", "iptables", "ipvs", "large_text", "nftables", "node", "rule_set")),
 )
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
@@ -210,7 +210,7 @@ def rest_of(live: Tables, desired: Tables) -> Tables:
 def digest(value: Any) -> str:
     """A digest of text, or of what the text form of a value tells apart."""
     found = hashlib.sha256()
-    for piece in files.pieces(value if isinstance(value, str) else repr(value)):
+    for piece in large_text.pieces(value if isinstance(value, str) else repr(value)):
         found.update(piece.encode())
     return found.hexdigest()
 

@@ -100,7 +100,7 @@ def part(
     texts = services.texts()
     if changed.before != changed.after or note.small != left.small:
         try:
-            texts[path] = state.with_changes(text(), before, desired)
+            texts[path] = "".join(state.changed_pieces(text(), before, desired))
         except ValueError:
             # A check run holds no lock: another run has written the file in between.
             return None
@@ -108,7 +108,7 @@ def part(
     def live_pieces(live: RuleSet) -> Iterable[str]:
         nothing = RuleSet.empty()
         small = live._replace(tables=nothing.tables, nftables=nothing.nftables)
-        return files.pieces(state.with_changes(text(), nothing, small))
+        return state.changed_pieces(text(), nothing, small)
 
     return Target(desired, Known(left.states, lambda: before, part=True), texts, live_pieces, note)
 

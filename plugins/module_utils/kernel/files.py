@@ -18,6 +18,7 @@ import stat
 import tempfile
 from typing import TYPE_CHECKING, BinaryIO
 
+from ..state.large_text import PIECE, pieces
 from .command import KernelError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 # How the name of a file ends that is being written.
 UNFINISHED = ".kubenode-proxy"
-PIECE = 65536
 
 
 def read_text(path: str, checksum: str | None = None) -> str | None:
@@ -45,11 +45,6 @@ def read_text(path: str, checksum: str | None = None) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         raise KernelError(f"cannot read {path}: {error}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
-def pieces(text: str) -> Iterator[str]:
-    """A text piece by piece: to make bytes of a large one as a whole takes longer, and as much memory again."""
-    return (text[start : start + PIECE] for start in range(0, len(text), PIECE))
 
 
 def says(path: str, text: str) -> bool | None:

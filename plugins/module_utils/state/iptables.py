@@ -13,8 +13,10 @@ parsing where both sides come from one place. Rules that people write go through
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Dict, NamedTuple
+
+from .large_text import Change, first, spliced
 
 COUNTERS = re.compile(r"^\[\d+:\d+\] ")
 COUNTED_RULE = re.compile(r"^\[(\d+):\d+\] -A (\S+)", re.MULTILINE)
@@ -104,34 +106,49 @@ def pieces(tables: Tables) -> Iterator[str]:
         yield "COMMIT\n"
 
 
-def with_changes(text: str, before: Tables, after: Tables) -> str:
-    """Text of :func:`render`, with the user-defined chains of ``after`` in the place of those of ``before``."""
-    changed = sorted({(table, name) for side in (before, after) for table, chains in side.items() for name in chains})
-    if not changed:
-        return text
-    lines = text.split("\n")
-    for table, name in changed:
-        _put_chain(lines, lines.index(f"*{table}") + 1, name, after.get(table, {}).get(name))
-    return "\n".join(lines)
+def changed_pieces(text: str, start: int, end: int, before: Tables, after: Tables) -> Iterator[str]:
+    """Pieces of a text of :func:`render`, which begins and ends there, with the user-defined chains of ``after`` in the
+    place of those of ``before``.
+
+    Raises ValueError where the text has no such table.
+    """
+    changes: list[Change] = []
+    for table in {**before, **after}:
+        chains: dict[str, Chain | None] = {**dict.fromkeys(before.get(table, {})), **after.get(table, {})}
+        if chains:
+            changes += _chain_changes(text, *_place_of_table(text, start, end, table), chains)
+    return spliced(text, start, end, changes)
 
 
-def _put_chain(lines: list[str], start: int, name: str, chain: Chain | None) -> None:
-    """Replaces the lines of a user-defined chain in those of a table, None for no chain."""
-    end = lines.index("COMMIT", start)
+def _place_of_table(text: str, start: int, end: int, table: str) -> tuple[int, int]:
+    """Where its declarations begin, and its rules end."""
+    head = f"*{table}\n"
+    found = start if text.startswith(head, start) else text.index(f"\n{head}", start, end) + 1
+    return found + len(head), text.index("\nCOMMIT\n", found, end) + 1
+
+
+def _chain_changes(text: str, low: int, high: int, chains: Mapping[str, Chain | None]) -> Iterator[Change]:
+    """Those that put user-defined chains into the lines of a table, None for no chain."""
     built_in = []
-    while start < end and lines[start].startswith(":") and not lines[start].endswith(" -"):
-        built_in.append(_chain_of(lines[start]))
-        start += 1
-    # The declarations of all chains stand before the first rule.
-    rules = _first(lines, start, end, lambda line: not line.startswith(":"))
-    own = rules
-    while own < end and _chain_of(lines[own]) in built_in:
-        own += 1
-    head, body = ([f":{name} -"], _rule_lines(name, chain)) if chain else ([], [])
-    for low, high, new in ((own, end, body), (start, rules, head)):
-        first = _first(lines, low, high, lambda line: _chain_of(line) >= name)
-        last = _first(lines, first, high, lambda line: _chain_of(line) > name)
-        lines[first:last] = new
+    while low < high and text.startswith(":", low):
+        line = text[low : text.index("\n", low)]
+        if line.endswith(" -"):
+            break
+        built_in.append(_chain_of(line))
+        low += len(line) + 1
+    # The declarations of all chains stand before the first rule, and the rules of built-in chains before all others.
+    rules = first(text, low, high, "\n", lambda line: not line.startswith(":"))
+    own = first(text, rules, high, "\n", lambda line: _chain_of(line) not in built_in)
+    for name, chain in sorted(chains.items()):
+        yield _lines_of_chain(text, low, rules, name, [f":{name} -"] if chain else [])
+    for name, chain in sorted(chains.items()):
+        yield _lines_of_chain(text, own, high, name, _rule_lines(name, chain) if chain else [])
+
+
+def _lines_of_chain(text: str, low: int, high: int, name: str, lines: list[str]) -> Change:
+    start = first(text, low, high, "\n", lambda line: _chain_of(line) >= name)
+    end = first(text, start, high, "\n", lambda line: _chain_of(line) > name)
+    return Change(start, end, "".join([f"{line}\n" for line in lines]))
 
 
 def _rule_lines(name: str, chain: Chain) -> list[str]:
@@ -141,14 +158,3 @@ def _rule_lines(name: str, chain: Chain) -> list[str]:
 def _chain_of(line: str) -> str:
     """The chain of a declaration or a rule."""
     return line[1:].partition(" ")[0] if line.startswith(":") else line.split(" ", 2)[1]
-
-
-def _first(lines: list[str], low: int, high: int, holds: Callable[[str], bool]) -> int:
-    """The first line from low on for which a condition holds, that holds for all lines behind it; high for none."""
-    while low < high:
-        middle = (low + high) // 2
-        if holds(lines[middle]):
-            high = middle
-        else:
-            low = middle + 1
-    return low

@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Dict, NamedTuple, Tuple
 
+from .large_text import Change, first, spliced
+
 # Lines of a block as (first word, rest): ("type", "ipv4_addr"), ("comment", '"Active ClusterIPs"').
 Options = Tuple[Tuple[str, str], ...]
 SETS = ("set", "map")
@@ -27,6 +29,7 @@ SECONDS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 EXPIRES = re.compile(r" expires \S+")
 # The first line of an object of a table.
 BLOCK = re.compile(r"^\t\S.* \{$", re.MULTILINE)
+BETWEEN_BLOCKS = "\n\n"
 HOOK = re.compile(r"^\t\ttype \S+ hook ", re.MULTILINE)
 
 
@@ -261,40 +264,70 @@ def _option(line: str) -> tuple[str, str]:
     return word, rest
 
 
-def with_changes(text: str, before: Tables, after: Tables) -> str:
-    """Text of :func:`render`, with what ``after`` holds of its tables in the place of what ``before`` holds of them.
+def changed_pieces(text: str, start: int, end: int, before: Tables, after: Tables) -> Iterator[str]:
+    """Pieces of a text of :func:`render`, which begins and ends there, with what ``after`` holds of its tables in the
+    place of what ``before`` holds of them.
 
-    Elements that neither has stay.
+    Elements that neither has stay. Raises ValueError where the text has no such table.
     """
+    changes: list[Change] = []
     for name in after:
-        if not any((*before[name].sets, *before[name].chains, *after[name].sets, *after[name].chains)):
-            continue
-        head = f"table {name} {{\n"
-        start = text.index(head) + len(head)
-        end = text.index("\n}\n", start) + 1
-        text = text[:start] + _with_changes(text[start:end], before[name], after[name]) + text[end:]
-    return text
+        if any((*before[name].sets, *before[name].chains, *after[name].sets, *after[name].chains)):
+            head = f"table {name} {{\n"
+            low = text.index(head, start, end) + len(head)
+            changes += _block_changes(text, low, text.index("\n}\n", low, end) + 1, before[name], after[name])
+    return spliced(text, start, end, changes)
 
 
-def _with_changes(body: str, before: Table, after: Table) -> str:
-    found = BLOCK.search(body)
-    first = found.start() if found else len(body)
-    blocks = {block.partition(" {\n")[0][1:]: block for block in body[first:].rstrip("\n").split("\n\n") if block}
-    heads = set(blocks)
-    for name, wanted in after.sets.items():
-        head = f"{wanted.kind} {name}"
-        blocks[head] = _changed_set(name, blocks.get(head, ""), before.sets.get(name), wanted)
-    for name, chain in after.chains.items():
-        blocks[f"chain {name}"] = "\n".join(chain_lines(name, chain))
-    for name, was in before.sets.items():
-        if name not in after.sets:
-            del blocks[f"{was.kind} {name}"]
-    for name in before.chains.keys() - after.chains.keys():
-        del blocks[f"chain {name}"]
-    # What is not new is in its place.
-    if not heads.issuperset(blocks):
-        blocks = dict(sorted(blocks.items(), key=_place))
-    return body[:first] + "\n\n".join(blocks.values()) + "\n" * bool(blocks)
+def _block_changes(text: str, low: int, high: int, before: Table, after: Table) -> list[Change]:
+    """Those of the objects of a table, whose lines begin and end there."""
+    found = BLOCK.search(text, low, high)
+    blocks = found.start() if found else high
+    chains = first(text, blocks, high, BETWEEN_BLOCKS, lambda line: line.startswith("\tchain "))
+    sets = first(text, blocks, chains, BETWEEN_BLOCKS, lambda line: line[1:].startswith(SETS))
+    others = _behind_base_chains(text, chains, high)
+    changes = []
+    for name in sorted({*before.sets, *after.sets}):
+        start, end = _place(text, sets, chains, name)
+        block = text[start:end].rstrip("\n")
+        new = _changed_set(name, block, before.sets.get(name), after.sets[name]) if name in after.sets else ""
+        changes.append(Change(start, end, new))
+    for name, chain in sorted({**before.chains, **after.chains}.items(), key=_base_first):
+        start, end = _place(text, chains, others, name) if chain.hook else _place(text, others, high, name)
+        lines = [*chain_lines(name, chain), "", ""] if name in after.chains else []
+        changes.append(Change(start, end, "\n".join(lines)))
+    return _ended(changes, blocks, high)
+
+
+def _behind_base_chains(text: str, start: int, end: int) -> int:
+    """They come first, and are few."""
+    while start < end:
+        behind = text.find(BETWEEN_BLOCKS, start, end)
+        behind = end if behind < 0 else behind + len(BETWEEN_BLOCKS)
+        if not HOOK.search(text, start, behind):
+            break
+        start = behind
+    return start
+
+
+def _place(text: str, low: int, high: int, name: str) -> tuple[int, int]:
+    """Where the block of that name begins and ends, or would, in those of one kind."""
+    start = first(text, low, high, BETWEEN_BLOCKS, lambda line: line.split(" ")[1] >= name)
+    return start, first(text, start, high, BETWEEN_BLOCKS, lambda line: line.split(" ")[1] > name)
+
+
+def _ended(changes: Iterable[Change], blocks: int, end: int) -> list[Change]:
+    """The same changes of blocks, without the empty line behind the last block that is behind all others."""
+    ordered = sorted(changes, key=lambda change: change.start)
+    start, new = end, ""
+    while ordered and ordered[-1].end == start:
+        last = ordered.pop()
+        start, new = last.start, last.new + new
+    if new:
+        new = f"\n{new[:-1]}" if blocks < start == end else new[:-1]
+    elif blocks < start < end:
+        start -= 1
+    return [*ordered, Change(start, end, new)]
 
 
 def _changed_set(name: str, block: str, was: Set | None, wanted: Set) -> str:
@@ -304,12 +337,5 @@ def _changed_set(name: str, block: str, was: Set | None, wanted: Set) -> str:
     gone = {element_text(*item) for item in was.elements.items()} if was else set()
     come = [element_text(*item) for item in wanted.elements.items()]
     # The order of these texts is that of their keys, as a space comes before whatever a key goes on with.
-    return "\n".join(_set_lines(name, wanted, sorted([*(one for one in elements if one not in gone), *come])))
-
-
-def _place(item: tuple[str, str]) -> tuple[int, bool, str]:
-    """Where the block of an object stands in a table."""
-    kind, _space, name = item[0].partition(" ")
-    if kind == "chain":
-        return 2, not HOOK.search(item[1]), name
-    return (1, False, name) if kind in SETS else (0, False, item[0])
+    lines = _set_lines(name, wanted, sorted([*(one for one in elements if one not in gone), *come]))
+    return "\n".join([*lines, "", ""])

@@ -73,15 +73,18 @@ def pieces(rule_set: RuleSet) -> Iterator[str]:
     )
 
 
-def with_changes(text: str, before: RuleSet, after: RuleSet) -> str:
-    """The text of a rule set once tables have changed in what ``before`` and ``after`` hold; all else is after's."""
-    sections = _sections(text)
+def changed_pieces(text: str, before: RuleSet, after: RuleSet) -> Iterator[str]:
+    """The text of a rule set once tables have changed in what ``before`` and ``after`` hold; all else is after's.
+
+    Raises ValueError for the text of another rule set.
+    """
+    places = _places(text)
     changed = _small_sections(after)
     for family in FAMILIES:
         name = f"tables {family}"
-        changed[name] = [iptables.with_changes(sections.get(name, ""), before.tables[family], after.tables[family])]
-    changed["nftables"] = [nftables.with_changes(sections.get("nftables", ""), before.nftables, after.nftables)]
-    return "".join(_pieces(changed))
+        changed[name] = iptables.changed_pieces(text, *places[name], before.tables[family], after.tables[family])
+    changed["nftables"] = nftables.changed_pieces(text, *places["nftables"], before.nftables, after.nftables)
+    return _pieces(changed)
 
 
 def _small_sections(rule_set: RuleSet) -> dict[str, Iterable[str]]:
@@ -141,7 +144,13 @@ def _parse_endpoints(text: str) -> UDPEndpoints:
 
 
 def _sections(text: str) -> dict[str, str]:
+    # A large section is copied just once.
+    return {name: text[start:end] for name, (start, end) in _places(text).items()}
+
+
+def _places(text: str) -> dict[str, tuple[int, int]]:
+    """Where each section begins and ends; at one place, if it is missing."""
     heads = list(SECTION.finditer(text))
     ends = [*(head.start() for head in heads[1:]), len(text)]
-    # A large section is copied just once.
-    return {head.group(1): text[head.end() : end] for head, end in zip(heads, ends)}
+    missing = dict.fromkeys(SECTIONS, (len(text), len(text)))
+    return {**missing, **{head.group(1): (head.end(), end) for head, end in zip(heads, ends)}}

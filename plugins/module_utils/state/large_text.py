@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Text of many megabytes: in pieces, and with changes at few places, which are found by halving what is sorted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+PIECE = 65536
+
+
+class Change(NamedTuple):
+    """What comes in the place of the text from ``start`` to ``end``."""
+
+    start: int
+    end: int
+    new: str
+
+
+def pieces(text: str, start: int = 0, end: int | None = None) -> Iterator[str]:
+    """A text, or a part of it, piece by piece: a copy of all takes longer, and as much memory again."""
+    stop = len(text) if end is None else end
+    return (text[at : min(at + PIECE, stop)] for at in range(start, stop, PIECE))
+
+
+def spliced(text: str, start: int, end: int, changes: Iterable[Change]) -> Iterator[str]:
+    """The pieces of a part of a text with changes, of which those at one place are in their order."""
+    at = start
+    for change in sorted(changes, key=lambda change: change.start):
+        yield from pieces(text, at, change.start)
+        yield change.new
+        at = change.end
+    yield from pieces(text, at, end)
+
+
+def first(text: str, low: int, high: int, separator: str, holds: Callable[[str], bool]) -> int:
+    """Where the first record begins between two places whose first line fulfils a condition; ``high`` for none.
+
+    A separator ends each record, but may be missing after the last. The condition has to hold for all records behind
+    one for which it holds.
+    """
+    while low < high:
+        before = text.rfind(separator, low, (low + high) // 2)
+        start = low if before < 0 else before + len(separator)
+        if holds(text[start : text.find("\n", start)]):
+            high = start
+        else:
+            behind = text.find(separator, start, high)
+            low = high if behind < 0 else behind + len(separator)
+    return low
