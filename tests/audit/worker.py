@@ -41,9 +41,9 @@ class Auditor:
         self.desired: RuleSet = compile_rule_set(services, node, self.configuration, self.access)
 
     def audit(self) -> list[dict[str, str]]:
-        """The operations that a run in check mode reports."""
+        """The operations that a run in check mode reports, but for the node's files, which it does not have."""
         outcome = converge_rule_set(self.access, self.desired, self.configuration, Options(), check=True)
-        return [operation.report() for operation in outcome.operations]
+        return [operation.report() for operation in outcome.operations if operation.kind != "file"]
 
 
 def audit(job: Job) -> Result:

@@ -301,7 +301,7 @@ def test_processes() -> None:
     assert runner.processes == 0, "netlink alone"
     runner = Runner()
     go(rule_set(*ports[1:]), runner)
-    assert runner.processes == 2, "test, transaction"
+    assert runner.processes == 1, "transaction"
 
 
 def read_by_netlink(memory: Memory) -> Tables:

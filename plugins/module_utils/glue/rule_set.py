@@ -14,7 +14,6 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..kernel import files
-from ..kernel.command import UnchangedError
 from ..plan.operation import Ownership
 from ..rules import names
 from ..rules.ipvs_sets import OWN_SETS
@@ -28,7 +27,7 @@ from .snapshots import Snapshots
 from .subsystems import Chains, NftablesTables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from ..model.node import Node, ProxyConfiguration
     from ..model.service import ServiceData
@@ -120,7 +119,8 @@ def _converge_and_record(
     def ended() -> dict[str, str | None]:
         return {**record, **originals.settled(desired.sysctls if options.sysctls is None else options.sysctls)}
 
-    with contextlib.ExitStack() as held:
+    snapshots = Snapshots(access.folder, options.snapshots or 0)
+    with contextlib.ExitStack() as held, snapshots.around() as take:
 
         def keep(before: RuleSet) -> None:
             # Whatever is made from here on is known as ours, even if this run is killed half-way.
@@ -130,32 +130,15 @@ def _converge_and_record(
             held.enter_context(files.reserved(_to_write(records, ended())))
             held.enter_context(own_file.reserved(options.texts))
             with own_file.reserved(records):
-                _keep_snapshot(access, options, before)
+                if options.snapshots is not None:
+                    # Flows are ended, never made: there is nothing of theirs to restore.
+                    take(options.live_pieces(before._replace(udp_endpoints={})))
             own_file.converge_all(records, check=False)
 
-        with _needless_snapshot_removed(access, options):
-            outcome = converge(subsystems, desired, check=False, before_write=keep)
+        outcome = converge(subsystems, desired, check=False, before_write=keep)
     own_file.converge_all(ended(), check=False)
     states, rest = _tables_left(subsystems, desired)
     return outcome._replace(states=states, rest=rest)
-
-
-def _keep_snapshot(access: NodeAccess, options: Options, before: RuleSet) -> None:
-    if options.snapshots is not None:
-        # Flows are ended, never made: there is nothing of theirs to restore.
-        text = options.live_pieces(before._replace(udp_endpoints={}))
-        Snapshots(access.folder, options.snapshots).take(text)
-
-
-@contextlib.contextmanager
-def _needless_snapshot_removed(access: NodeAccess, options: Options) -> Iterator[None]:
-    """Those of a run that changes nothing, and is tried again and again, would push out all others."""
-    try:
-        yield
-    except UnchangedError:
-        if options.snapshots:
-            Snapshots(access.folder).remove_newest()
-        raise
 
 
 def _to_write(records: Mapping[str, str | None], ended: Mapping[str, str | None]) -> dict[str, str | None]:

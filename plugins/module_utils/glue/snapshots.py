@@ -12,17 +12,18 @@ of the node that speak of it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..kernel import files
-from ..kernel.command import KernelError
+from ..kernel.command import KernelError, UnchangedError
 from .compiled import read_compiled
 from .place import RULE_SET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ..state.rule_set import RuleSet
 
@@ -43,15 +44,40 @@ class Snapshots:
         """Names, the oldest first. One without its state was never finished."""
         return [name for name in files.listed(self._folder) if os.path.exists(self._path(name, STATE))]
 
-    def take(self, before: Iterable[str]) -> None:
-        """Keeps the state before a run, which are the pieces of the text of a rule set. Raises KernelError."""
-        if self._keep:
-            name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
-            for file in FILES:
-                # They are only ever replaced as a whole, so that the old one stays what it was.
-                files.link(os.path.join(self._files, file), self._path(name, file))
-            files.write_text(self._path(name, STATE), before, mode=0o600)
-        self.prune()
+    @contextlib.contextmanager
+    def around(self) -> Iterator[Callable[[Iterable[str]], None]]:
+        """In a ``with`` block a run may :meth:`take` a snapshot, with what this gives; then the others are pruned.
+
+        A run whose only write changes nothing is tried again and again, and would push out all others: its snapshot
+        goes, and the others stay.
+        """
+        taken: list[str | None] = []
+        try:
+            yield lambda before: taken.append(self.take(before))
+        except UnchangedError:
+            with contextlib.suppress(KernelError):
+                for name in filter(None, taken):
+                    files.remove_folder(self._path(name))
+            raise
+        except Exception:
+            with contextlib.suppress(KernelError):
+                if taken:
+                    self.prune()
+            raise
+        if taken:
+            self.prune()
+
+    def take(self, before: Iterable[str]) -> str | None:
+        """Keeps the state before a run, which are the pieces of the text of a rule set; its name, None where none are
+        kept. Raises KernelError."""
+        if not self._keep:
+            return None
+        name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+        for file in FILES:
+            # They are only ever replaced as a whole, so that the old one stays what it was.
+            files.link(os.path.join(self._files, file), self._path(name, file))
+        files.write_text(self._path(name, STATE), before, mode=0o600)
+        return name
 
     def prune(self) -> None:
         """Removes all but the newest, and those that a killed run did not finish. Raises KernelError."""
@@ -59,11 +85,6 @@ class Snapshots:
         for name in files.listed(self._folder):
             if name not in kept:
                 files.remove_folder(self._path(name))
-
-    def remove_newest(self) -> None:
-        """Removes the newest, if there is any. Raises KernelError."""
-        for name in self.names()[-1:]:
-            files.remove_folder(self._path(name))
 
     def load(self, name: str | None) -> Snapshot:
         """The snapshot of a name, or the newest. Raises KernelError."""

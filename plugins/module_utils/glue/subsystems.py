@@ -389,8 +389,8 @@ class DummyLink(Unverified):
         return plan_node.plan_link(self._live, desired.link)
 
     def apply(self, operations: list[Operation]) -> None:
-        kernel_links.apply(self._runner, operations)
         self._links.forget()
+        kernel_links.apply(self._runner, operations)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(link=self._live)

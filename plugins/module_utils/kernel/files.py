@@ -171,11 +171,11 @@ def _bytes_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _gathered(pieces: Iterable[str]) -> Iterator[bytes]:
+def _gathered(text: Iterable[str]) -> Iterator[bytes]:
     """Pieces of some size: to hand over a small one may take longer than to make it."""
     held: list[str] = []
     size = 0
-    for piece in pieces:
+    for piece in text:
         held.append(piece)
         size += len(piece)
         if size >= PIECE:

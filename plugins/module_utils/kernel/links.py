@@ -84,13 +84,13 @@ class LinksSocket(NetlinkClient):
         return self._unused
 
     def latest(self) -> Links:
-        """What :meth:`read` has found just now, but only once; else what is there now. Raises KernelError."""
+        """What this run has read already, but only once; else what is there now. Raises KernelError."""
         found = self._unused or self.read()
         self.forget()
         return found
 
     def forget(self) -> None:
-        """Has the next look read: something was written."""
+        """To be called before a write: what was read holds no more."""
         self._unused = None
 
 

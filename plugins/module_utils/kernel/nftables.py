@@ -31,7 +31,8 @@ MINIMUM_VERSION = (1, 0, 1)
 MINIMUM_KERNEL = (5, 13)
 VERSION = re.compile(r"v(\d+)\.(\d+)(?:\.(\d+))?")
 BUSY = "Device or resource busy"
-# More operations than this are not tested first: a transaction changes all or nothing by itself.
+UNCHANGED = " (nothing has changed in nftables)"
+# More operations than this are not tested first, even where others write before: it takes as long as the transaction.
 MAX_TESTED = 2000
 # Kernels before 6.2 hold on to what deleted elements led to for a moment.
 DELETE_ATTEMPTS = 5
@@ -203,7 +204,8 @@ def _delete_later(runner: Runner, deletions: list[str]) -> None:
             return
         except KernelError as error:
             if BUSY not in str(error) or attempt == DELETE_ATTEMPTS:
-                raise KernelError(f"the rest is written, but this is left: {error}") from error
+                refused = str(error).replace(UNCHANGED, "")
+                raise KernelError(f"what led to it is gone, but it stays: {refused}") from error
 
 
 def script(operations: list[Operation], delete: bool = True) -> str:
@@ -301,7 +303,7 @@ def _run(runner: Runner, text: str, *options: str) -> None:
             raise
         line = text.split("\n")[int(found.group(1)) - 1].strip()
         shown = line if len(line) < 200 else f"{line[:200]}..."
-        raise UnchangedError(f"nft: {found.group(2)}, in: {shown} (nothing has changed in nftables)") from error
+        raise UnchangedError(f"nft: {found.group(2)}, in: {shown}{UNCHANGED}") from error
 
 
 def _parse(text: str) -> Tables:

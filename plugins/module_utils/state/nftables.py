@@ -275,7 +275,9 @@ def changed_pieces(text: str, start: int, end: int, before: Tables, after: Table
         if any((*before[name].sets, *before[name].chains, *after[name].sets, *after[name].chains)):
             head = f"table {name} {{\n"
             low = text.index(head, start, end) + len(head)
-            changes += _block_changes(text, low, text.index("\n}\n", low, end) + 1, before[name], after[name])
+            # The table may be empty.
+            high = text.index("\n}\n", low - 1, end) + 1
+            changes += _block_changes(text, low, high, before[name], after[name])
     return spliced(text, start, end, changes)
 
 

@@ -10,7 +10,7 @@ import bisect
 from typing import TypeVar
 
 import pytest
-from ansible_collections.kubenode.proxy.plugins.module_utils.state import iptables, nftables
+from ansible_collections.kubenode.proxy.plugins.module_utils.state import iptables, nftables, rule_set
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.large_text import PIECE, first, pieces
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +77,7 @@ SETS = st.builds(nftables.Set, st.just("map"), st.just((("type", "ipv4_addr : ve
     *(st.dictionaries(NAMES, SETS, max_size=4) for _side in "ab"),
     *(st.dictionaries(NAMES, OF_NFT, max_size=5) for _side in "ab"),
     st.sampled_from([{}, {"counter c": ("packets 0 bytes 0",)}]),
+    st.sampled_from([(), (("comment", '"c"'),)]),
 )
 def test_objects_of_nftables_are_put_in_their_places(
     sets: dict[str, nftables.Set],
@@ -84,8 +85,9 @@ def test_objects_of_nftables_are_put_in_their_places(
     chains: dict[str, nftables.Chain],
     other_chains: dict[str, nftables.Chain],
     others: dict[str, tuple[str, ...]],
+    options: nftables.Options,
 ) -> None:
-    table = nftables.Table((("comment", '"c"'),), {}, {}, others)
+    table = nftables.Table(options, {}, {}, others)
     # What a chain hooks into, a change of a table leaves alone.
     other_chains = {
         name: chain._replace(hook=chains[name].hook) if name in chains else chain
@@ -93,7 +95,7 @@ def test_objects_of_nftables_are_put_in_their_places(
     }
     was_sets, wanted_sets = differing(sets, other_sets)
     was_chains, wanted_chains = differing(chains, other_chains)
-    neighbour = {"ip6 t": table._replace(chains=chains)}
+    neighbour = {"ip6 t": table._replace(chains=chains), "arp t": nftables.Table.empty()}
     text = nftables.render({"ip t": table._replace(sets=sets, chains=chains), **neighbour})
     found = nftables.changed_pieces(
         BEFORE + text + BEHIND,
@@ -104,3 +106,19 @@ def test_objects_of_nftables_are_put_in_their_places(
     )
     expected = {"ip t": table._replace(sets=other_sets, chains=other_chains), **neighbour}
     assert "".join(found) == nftables.render(expected)
+
+
+@pytest.mark.parametrize("name", ["nat", "ip t"])
+def test_another_text_is_no_place_for_a_table(name: str) -> None:
+    text = rule_set.render(rule_set.RuleSet.empty())
+    chains = {"KUBE-SVC-A": iptables.Chain(None, ())}
+    after = {
+        "nat": rule_set.RuleSet.empty()._replace(tables={"ipv4": {"nat": chains}, "ipv6": {}}),
+        "ip t": rule_set.RuleSet.empty()._replace(
+            nftables={"ip t": nftables.Table.empty()._replace(chains={"a": nftables.Chain("", "", ())})}
+        ),
+    }[name]
+    before = rule_set.RuleSet.empty()._replace(nftables={"ip t": nftables.Table.empty()})
+    for damaged in (text, "", "another file\n"):
+        with pytest.raises(ValueError):
+            list(rule_set.changed_pieces(damaged, before, after))

@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which snapshots a node keeps, whatever becomes of the run that takes one."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.snapshots import Snapshots
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, UnchangedError
+
+
+def run(folder: Path, keep: int, takes: bool = True, error: Exception | None = None) -> list[str]:
+    """The names after a run."""
+    snapshots = Snapshots(str(folder), keep)
+    with contextlib.suppress(KernelError, RuntimeError), snapshots.around() as take:
+        if takes:
+            take(["the state"])
+        if error:
+            raise error
+    return snapshots.names()
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+def test_the_newest_are_kept(keep: int, tmp_path: Path) -> None:
+    names = [run(tmp_path, keep) for _number in range(keep + 1)]
+    assert [len(found) for found in names] == [*range(1, keep + 1), keep]
+    assert names[-1][:-1] == names[-2][1:]
+    assert names[-1][-1] > names[-2][-1]
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_run_that_changed_nothing_leaves_them_as_they_were(keep: int, takes: bool, tmp_path: Path) -> None:
+    before = [run(tmp_path, keep) for _number in range(keep)][-1]
+    assert run(tmp_path, keep, takes, UnchangedError("refused")) == before
+    assert len(before) == keep
+
+
+@pytest.mark.parametrize("error", [KernelError("half-way"), RuntimeError("look again")])
+def test_a_run_that_fails_half_way_keeps_its_own(error: Exception, tmp_path: Path) -> None:
+    before = [run(tmp_path, 2) for _number in range(2)][-1]
+    after = run(tmp_path, 2, error=error)
+    assert after[0] == before[1]
+    assert len(after) == 2
+    assert run(tmp_path, 2, takes=False, error=error) == after
+
+
+def test_none_are_kept_of_runs_that_change_something(tmp_path: Path) -> None:
+    before = run(tmp_path, 2)
+    assert run(tmp_path, 0, takes=False) == before
+    assert run(tmp_path, 0) == []
+
+
+def test_what_cannot_be_removed_does_not_hide_the_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: str) -> None:
+        raise KernelError("read-only")
+
+    monkeypatch.setattr(f"{Snapshots.__module__}.files.remove_folder", refuse)
+    with pytest.raises(UnchangedError, match=r"^refused$"), Snapshots(str(tmp_path), 1).around() as take:
+        take(["the state"])
+        raise UnchangedError("refused")
