@@ -104,19 +104,6 @@ def test_only_what_somebody_has_bound_counts() -> None:
     assert len(found.addresses()) == 4
 
 
-def test_what_was_read_serves_once_and_not_after_a_write() -> None:
-    ip("link", "add", NAME, "type", "dummy")
-    links = LinksSocket()
-    found = links.read()
-    ip("address", "add", "10.96.0.1/32", "dev", NAME)
-    assert links.latest() is found
-    assert links.latest().dummy(NAME) == Link(NAME, frozenset({"10.96.0.1/32"}))
-    links.read()
-    ip("address", "add", "10.96.0.2/32", "dev", NAME)
-    links.forget()
-    assert links.latest().dummy(NAME) == Link(NAME, frozenset({"10.96.0.1/32", "10.96.0.2/32"}))
-
-
 @pytest.mark.parametrize("kind", ["bridge", "veth"])
 def test_a_link_of_another_type_is_no_dummy(kind: str) -> None:
     ip("link", "add", NAME, "type", kind)

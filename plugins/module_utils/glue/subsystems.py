@@ -383,13 +383,12 @@ class DummyLink(Unverified):
         self._live: Link | None = None
 
     def read(self, desired: RuleSet) -> None:
-        self._live = self._links.latest().dummy(self._name)
+        self._live = self._links.read().dummy(self._name)
 
     def plan(self, desired: RuleSet) -> list[Operation]:
         return plan_node.plan_link(self._live, desired.link)
 
     def apply(self, operations: list[Operation]) -> None:
-        self._links.forget()
         kernel_links.apply(self._runner, operations)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:

@@ -73,25 +73,12 @@ class LinksSocket(NetlinkClient):
 
     def __init__(self) -> None:
         super().__init__(ROUTE)
-        self._unused: Links | None = None
 
     def read(self) -> Links:
         """All links and their addresses, in two dumps. Raises KernelError."""
         ask = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(_EXTENT, struct.pack("=I", _NO_STATISTICS))
         links = self._socket.dump(_GET_LINK, ask)
-        addresses = self._socket.dump(_GET_ADDRESS, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0))
-        self._unused = decode(links, addresses)
-        return self._unused
-
-    def latest(self) -> Links:
-        """What this run has read already, but only once; else what is there now. Raises KernelError."""
-        found = self._unused or self.read()
-        self.forget()
-        return found
-
-    def forget(self) -> None:
-        """To be called before a write: what was read holds no more."""
-        self._unused = None
+        return decode(links, self._socket.dump(_GET_ADDRESS, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)))
 
 
 def decode(links: Iterable[bytes], addresses: Iterable[bytes]) -> Links:
