@@ -25,6 +25,7 @@ from .converge import converge
 from .module import REMEMBER
 from .place import Place
 from .result import result_of
+from .subsystem import Unverified
 
 if TYPE_CHECKING:
     from ..plan.operation import Operation
@@ -101,10 +102,8 @@ def _wanted(entry: Any, path: str, problems: Problems) -> WantedModule:
     return WantedModule(tuple(canonical_name(str(name)) for name in names), required)
 
 
-class Modules:
+class Modules(Unverified):
     """Kernel modules and the drop-in file that lists them (``path`` None: none is written)."""
-
-    atomic = False
 
     def __init__(self, runner: Runner, wanted: list[WantedModule], path: str | None, present: bool) -> None:
         self.names: list[str] = []
@@ -132,9 +131,6 @@ class Modules:
             listed = tuple(sorted(self.names)) if self._present else None
             operations += plan_drop_in(self._path, self._live.at_boot, listed, self.file_text() or "")
         return operations
-
-    def verify(self, operations: list[Operation], alone: bool) -> None:
-        pass
 
     def apply(self, operations: list[Operation]) -> None:
         names = [operation.payload for operation in operations if operation.kind == "kernel module"]

@@ -265,8 +265,6 @@ def _real_server_words(real: RealServer) -> str:
 
 
 def _flag_words(server: VirtualServer) -> list[str]:
-    if not server.flags:
-        return []
     names = {bit: name for name, bit in SCHEDULER_FLAG_NAMES.get(server.scheduler, {}).items()}
     flags = [names.get(flag, flag) for flag in server.flags if flag != "one-packet"]
     words = ["-o"] if "one-packet" in server.flags else []

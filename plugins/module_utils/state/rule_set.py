@@ -112,18 +112,18 @@ def parse(text: str) -> RuleSet:
     if not text.startswith(FIRST_LINE + "\n"):
         raise ValueError(f"does not start with {FIRST_LINE!r}")
     sections = _sections(text)
-    timeouts = node.parse_sysctls(sections.get("ipvs timeouts", ""))
+    timeouts = node.parse_sysctls(sections["ipvs timeouts"])
     return RuleSet(
-        settings=node.parse_sysctls(sections.get("settings", "")),
-        sysctls=node.parse_sysctls(sections.get("sysctls", "")),
+        settings=node.parse_sysctls(sections["settings"]),
+        sysctls=node.parse_sysctls(sections["sysctls"]),
         ipvs_timeouts={name: int(value) for name, value in timeouts.items()},
-        sets=ipset.parse(sections.get("sets", "")),
-        tables={family: iptables.parse(sections.get(f"tables {family}", "")) for family in FAMILIES},
-        virtual_servers=ipvs.parse(sections.get("virtual servers", "")),
-        link=node.parse_link(sections.get("link", "")),
-        udp_endpoints=_parse_endpoints(sections.get("udp endpoints", "")),
-        accounting_objects=frozenset(node.parse_lines(sections.get("accounting objects", ""))),
-        nftables=nftables.parse(sections.get("nftables", "")),
+        sets=ipset.parse(sections["sets"]),
+        tables={family: iptables.parse(sections[f"tables {family}"]) for family in FAMILIES},
+        virtual_servers=ipvs.parse(sections["virtual servers"]),
+        link=node.parse_link(sections["link"]),
+        udp_endpoints=_parse_endpoints(sections["udp endpoints"]),
+        accounting_objects=frozenset(node.parse_lines(sections["accounting objects"])),
+        nftables=nftables.parse(sections["nftables"]),
     )
 
 
