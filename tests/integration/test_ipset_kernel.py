@@ -26,7 +26,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue.converge impor
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.subsystems import Sets
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import ipset
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Result, Runner
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipset_dump import FORMS, SetsSocket
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipset_socket import FORMS, SetsSocket
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.ipset import plan, temporary_name
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Ownership
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.ipvs_sets import OWN_SETS
@@ -40,7 +40,7 @@ from tests.lab.host import wait_until
 from tests.needs import root_and
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from ansible_collections.kubenode.proxy.plugins.module_utils.plan.operation import Operation
 
@@ -314,6 +314,19 @@ class Meddled(Runner):
         return result
 
 
+class MeddledSocket(SetsSocket):
+    """The same where members were written over netlink."""
+
+    def __init__(self, *meddling: str) -> None:
+        super().__init__()
+        self._meddling = meddling
+
+    def write(self, operations: Collection[Operation]) -> bool:
+        assert super().write(operations)
+        run("ipset", *self._meddling)
+        return True
+
+
 @pytest.mark.parametrize("meddling", [("del", "10.9.0.1,tcp:80"), ("add", "10.9.0.9,tcp:80"), ("flush",)])
 def test_a_change_that_does_not_last_is_noticed(meddling: tuple[str, ...]) -> None:
     wanted = ip_set("KUBE-CLUSTER-IP", "hash:ip,port", "10.9.0.1,tcp:80", "10.9.0.2,tcp:80")
@@ -329,7 +342,7 @@ def test_a_change_of_members_that_does_not_last_is_noticed(meddling: tuple[str, 
     verb, *member = meddling
     more = wanted._replace(members={**wanted.members, "10.9.0.3,tcp:80": ""})
     with pytest.raises(KernelError, match="of 1 changes did not last"):
-        sets_of(Meddled(verb, wanted.name, *member), more)
+        sets_of(Runner(), more, sets_socket=MeddledSocket(verb, wanted.name, *member))
 
 
 def test_after_members_of_one_set_changed_only_that_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,7 +360,7 @@ def test_after_members_of_one_set_changed_only_that_is_listed(monkeypatch: pytes
     more = first._replace(members={"10.9.0.1": "", "10.9.0.2": ""})
     outcome = sets_of(runner, more, second, sets_socket=sets_socket)
     assert asked == ["KUBE-IPVS-IPS"]
-    assert (runner.processes, sets_socket.messages) == (1, 2)
+    assert (runner.processes, sets_socket.messages) == (0, 3)
     assert outcome.after.sets == ipset.read(Runner())
     fewer = second._replace(members={})
     assert len(sets_of(Runner(), first, fewer).operations) == 2
@@ -364,7 +377,14 @@ def test_sets_of_other_kinds_are_listed_by_ipset() -> None:
     wanted = ip_set("A", "hash:ip", "10.9.0.1", "10.9.0.2", options="family inet maxelem 65536 timeout 600")
     runner = Runner()
     assert sets_of(runner, wanted).changed
-    assert runner.processes == 3, "save, restore, save"
+    assert runner.processes == 2, "two times save"
+
+
+def test_what_the_kernel_refuses_is_told_in_the_words_of_ipset() -> None:
+    options = "family inet maxelem 2"
+    converge(ip_set("A", "hash:ip,port", "10.9.0.1,80", options=options))
+    with pytest.raises(KernelError, match=r"^ipset restore: 'add A 10\.9\.0\.3,tcp:80': Hash is full"):
+        sets_of(Runner(), ip_set("A", "hash:ip,port", *(f"10.9.0.{n},80" for n in (1, 2, 3)), options=options))
 
 
 def test_a_set_without_references_changes_its_type_in_one_restore() -> None:
@@ -654,6 +674,39 @@ def test_members_are_listed_as_normalised(set_type: str, family: str) -> None:
         return member.split(",")[1].partition(":")[0] if ",port" in set_type else "tcp"
 
     check()
+
+
+@pytest.mark.parametrize(("set_type", "family"), [pair for pair in FAMILIES if pair[0] in FORMS])
+def test_members_are_written_over_netlink(set_type: str, family: str) -> None:
+    """Unless their protocol is none of Kubernetes': then ipset writes all of them."""
+    options = TYPES[set_type].replace("inet", family)
+    written = st.lists(entries(set_type, family), max_size=20)
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(written, written)
+    def check(before: list[str], after: list[str]) -> None:
+        converge(ip_set("A", set_type, *before, options=options))
+        wanted = {"A": ip_set("A", set_type, *after, options=options)}
+        operations = plan(ipset.read(Runner()), wanted, lambda _name: False)
+        runner, sets_socket = Runner(), SetsSocket()
+        for verb in ("add", "remove"):
+            ipset.apply(runner, [one for one in operations if one.verb == verb], sets_socket)
+        sets_socket.close()
+        assert plan(ipset.read(Runner()), wanted, lambda _name: False) == []
+        assert bool(runner.processes) == any(",udplite:" in one.name for one in operations)
+
+    check()
+
+
+def test_members_with_options_are_left_to_ipset() -> None:
+    converge(ip_set("A", "hash:ip,port,net", "10.9.0.1,80,10.9.0.0/24"))
+    runner, sets_socket = Runner(), SetsSocket()
+    found = ipset.read(Runner())["A"]
+    wanted = found._replace(members={**found.members, "10.9.0.1,tcp:80,10.9.0.0/25": "nomatch"})
+    operations = plan({"A": found}, {"A": wanted}, lambda _name: False)
+    ipset.apply(runner, operations, sets_socket)
+    assert ipset.read(Runner())["A"].members == wanted.members
+    assert (runner.processes, sets_socket.messages) == (1, 0)
 
 
 @pytest.mark.parametrize(

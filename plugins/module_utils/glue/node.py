@@ -16,7 +16,7 @@ from ..kernel import iptables as kernel_iptables
 from ..kernel.accounting import AccountingObjects
 from ..kernel.capabilities import ensure_net_admin
 from ..kernel.conntrack import Conntrack
-from ..kernel.ipset_dump import SetsSocket
+from ..kernel.ipset_socket import SetsSocket
 from ..kernel.ipvs import IPVS
 from ..kernel.links import LinksSocket
 from ..kernel.lock import FOLDER as RUN

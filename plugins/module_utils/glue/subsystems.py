@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from ..kernel.command import Runner
-    from ..kernel.ipset_dump import SetsSocket
+    from ..kernel.ipset_socket import SetsSocket
     from ..kernel.nftables import NftablesSocket
     from ..plan.conntrack import Flow
     from ..plan.operation import Ownership
@@ -196,7 +196,7 @@ class Chains:
         if self.partial and isinstance(self._at, str) and not self._countable(operations):
             # What becomes of the tables then only a look at all of them tells.
             raise LookAgainError
-        kernel_iptables.verify(self._runner, self._backend, self.family, operations)
+        kernel_iptables.verify(self._runner, self._backend, self.family, operations, alone)
 
     def apply(self, operations: list[Operation]) -> None:
         if not self.in_its_words:

@@ -4,7 +4,7 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""Reads and writes IP sets: a listing over netlink or by ``ipset save``, and one ``ipset restore``.
+"""Reads and writes IP sets: a listing over netlink or by ``ipset save``, and members over netlink or ``ipset restore``.
 
 A set whose type or create options change is replaced in such a way that no rule sees it missing or empty:
 
@@ -30,7 +30,7 @@ from .command import CommandError, KernelError, Runner
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from .ipset_dump import SetsSocket
+    from .ipset_socket import SetsSocket
 
 LINE_OF_ERROR = re.compile(r"Error in line (\d+): (.*)")
 VERSION = re.compile(r" v(\d+)\.")
@@ -87,11 +87,13 @@ def verify(runner: Runner, operations: Collection[Operation]) -> None:
         set_references.used_by_rules(runner, names)
 
 
-def apply(runner: Runner, operations: list[Operation]) -> None:
+def apply(runner: Runner, operations: list[Operation], sets_socket: SetsSocket | None = None) -> None:
     """Applies operations of the kinds ``set`` and ``member``: in one restore, unless rules have to be switched.
 
-    Raises KernelError.
+    Costs no process where only members change that ``sets_socket`` can write. Raises KernelError.
     """
+    if sets_socket and sets_socket.write(operations):
+        return
     replacements = _replacements(operations)
     _clear_leftovers(runner, operations)
     names = [change.wanted.name for change in replacements if not change.swappable]

@@ -66,6 +66,7 @@ class Member(NamedTuple):
     """One member of a set, as the payload of an operation."""
 
     set_name: str
+    set_type: str
     entry: str
     options: str
 
@@ -155,7 +156,7 @@ def _place(ip_set: IPSet, entry: str) -> str:
 
 
 def _member(verb: str, ip_set: IPSet, entry: str, options: str, reason: str) -> Operation:
-    return Operation(verb, "member", f"{ip_set.name} {entry}", reason, Member(ip_set.name, entry, options))
+    return Operation(verb, "member", f"{ip_set.name} {entry}", reason, Member(ip_set.name, ip_set.type, entry, options))
 
 
 def _identity(options: str) -> str:

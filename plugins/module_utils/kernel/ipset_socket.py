@@ -4,10 +4,11 @@
 
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
-"""Reads IP sets of the types that kube-proxy uses over netlink, as ``ipset save`` would print them.
+"""Reads IP sets of the types that kube-proxy uses over netlink, as ``ipset save`` would print them; writes members.
 
 ``ipset save`` looks up the name of the protocol in /etc/protocols for each member, which takes most of a run of many
-services. Whatever kube-proxy's sets do not have, counters for one, is left to ipset.
+services, and a process takes longer than to write a few members. Whatever kube-proxy's sets do not have, counters for
+one, is left to ipset.
 """
 
 from __future__ import annotations
@@ -15,32 +16,41 @@ from __future__ import annotations
 import functools
 import socket
 import struct
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..plan.operation import REMOVE
 from ..state.ipset import IPSet
 from .command import KernelError
-from .netlink import KIND_MASK, NESTED, NetlinkClient, UnknownFormError, attribute, attributes, number, text
+from .netlink import KIND_MASK, NESTED, NetlinkClient, UnknownFormError, attribute, attributes, nested, number, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
-_SUBSYSTEM, _LIST = 6 << 8, 7
+    from ..plan.ipset import Member
+    from ..plan.operation import Operation
+
+_SUBSYSTEM, _LIST, _ADD, _DEL = 6 << 8, 7, 9, 10
 # Spoken by all kernels since 2.6.39.
 _PROTOCOL_VERSION = 6
 _PROTOCOL, _NAME, _TYPE, _FAMILY, _DATA, _MEMBERS = 1, 2, 3, 5, 7, 8
 _IP, _PORT, _PORT_TO, _PROTO, _IP2, _CIDR2 = 1, 4, 5, 7, 20, 21
 _HASHSIZE, _MAXELEM = 18, 19
+# Kinds of an address inside an attribute; the kernel refuses one that does not say in which order its bytes are.
+_NETWORK_BYTE_ORDER = 0x4000
+_ADDRESSES = {4: 1 | _NETWORK_BYTE_ORDER, 6: 2 | _NETWORK_BYTE_ORDER}
 # Initval, bucket size, elements, references, size in memory: nobody asks for them.
 _TOLD_BY_KERNEL = frozenset({17, 21, 24, 25, 26})
 _FAMILIES = {socket.AF_INET: "inet", socket.AF_INET6: "inet6"}
 _PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
+_PROTOCOL_NUMBERS = {name: number for number, name in _PROTOCOLS.items()}
 _HEADER = struct.Struct("=HH")
 # A kernel without the fixes of 2019 lets a set be renamed while it is listed: then parts of an unknown one come.
 UNREADABLE = (KernelError, UnknownFormError, KeyError, ValueError, struct.error)
 
 
 class SetsSocket(NetlinkClient):
-    """Lists sets."""
+    """Lists sets, and writes their members."""
 
     def read(self, wanted: Callable[[str], bool]) -> dict[str, IPSet] | None:
         """The wanted sets by name; None where the kernel refuses to tell, or only ipset can."""
@@ -57,9 +67,60 @@ class SetsSocket(NetlinkClient):
         except UNREADABLE:
             return None
 
+    def write(self, operations: Collection[Operation]) -> bool:
+        """Adds and removes members, as ``ipset -exist`` does.
+
+        False where it is left to ipset: members of a form that is not known here, anything but members, and what the
+        kernel refuses, as ipset has the words for that. Some may be written then.
+        """
+        try:
+            bodies = [(_command(operation), _body(encode(operation.payload))) for operation in operations]
+            for command in (_ADD, _DEL):
+                self._socket.submit(_SUBSYSTEM | command, [body for of, body in bodies if of == command])
+        except UNREADABLE:
+            return False
+        return True
+
     def _list(self, asked: bytes = b"") -> list[bytes]:
-        body = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(_PROTOCOL, bytes([_PROTOCOL_VERSION]))
-        return self._socket.dump(_SUBSYSTEM | _LIST, body + asked)
+        return self._socket.dump(_SUBSYSTEM | _LIST, _body(asked))
+
+
+def _body(asked: bytes) -> bytes:
+    return struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(_PROTOCOL, bytes([_PROTOCOL_VERSION])) + asked
+
+
+def _command(operation: Operation) -> int:
+    if operation.kind != "member":
+        raise UnknownFormError
+    return _DEL if operation.verb == REMOVE else _ADD
+
+
+def encode(member: Member) -> bytes:
+    """A member and its set as the kernel is told them. Raises UnknownFormError, KeyError, ValueError."""
+    if member.options:
+        raise UnknownFormError
+    name = attribute(_NAME, member.set_name.encode() + b"\0")
+    return name + nested(_DATA, *_values_told(FORMS[member.set_type][1], member.entry.split(",")))
+
+
+def _values_told(kinds: tuple[int, ...], parts: list[str]) -> Iterator[bytes]:
+    if _IP in kinds:
+        yield _address_told(_IP, parts[0])
+    if _PORT in kinds:
+        protocol, _colon, port = parts[1 if _IP in kinds else 0].rpartition(":")
+        yield attribute(_PORT | _NETWORK_BYTE_ORDER, int(port).to_bytes(2, "big"))
+        if _PROTO in kinds:
+            yield attribute(_PROTO, bytes([_PROTOCOL_NUMBERS[protocol]]))
+    if _IP2 in kinds:
+        address, _slash, length = parts[2].partition("/")
+        yield _address_told(_IP2, address)
+        if length:
+            yield attribute(_CIDR2, bytes([int(length)]))
+
+
+def _address_told(kind: int, text: str) -> bytes:
+    address = ip_address(text)
+    return nested(kind, attribute(_ADDRESSES[address.version], address.packed))
 
 
 def decode(parts: list[bytes], wanted: Callable[[str], bool]) -> dict[str, IPSet]:

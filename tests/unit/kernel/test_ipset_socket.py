@@ -7,7 +7,7 @@ from __future__ import annotations
 from socket import AF_INET
 
 import pytest
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipset_dump import decode
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipset_socket import decode
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.netlink import UnknownFormError, attribute, nested
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.ipset import IPSet
 
