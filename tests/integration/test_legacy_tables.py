@@ -245,14 +245,56 @@ def test_a_table_that_is_written_meanwhile_is_seen_as_it_was_at_one_time(family:
     assert seen(family, *TABLES) in known - {None, without}
 
 
-@pytest.mark.parametrize("rule", ["-m set --match-set addresses src -j DROP", "-j SET --add-set addresses src"])
-def test_it_tells_nothing_of_a_rule_that_names_a_set(family: Family, rule: str) -> None:
-    """The kernel holds the number of the set, which another set may get."""
+def create_set(family: Family, name: str) -> None:
+    tool("ipset", "create", name, "hash:ip", "family", "inet6" if family.name == "ipv6" else "inet")
+
+
+def test_a_set_of_another_name_under_the_same_number_makes_a_difference(family: Family) -> None:
+    """The kernel holds the number of a set in a rule, and gives it to another set once no rule names it."""
+    rule = "-A OUTPUT -m set --match-set {} src -j DROP"
+    create_set(family, "addresses")
+    without = family.digest()
+    family.edit(f"*filter\n{rule.format('addresses')}\n")
     before = family.digest()
-    tool("ipset", "create", "addresses", "hash:ip", "family", "inet6" if family.name == "ipv6" else "inet")
-    family.edit(f"*filter\n-A OUTPUT {rule}\n")
+    family.edit(f"*filter\n{rule.format('addresses').replace('-A', '-D')}\n")
+    assert family.digest() == without != before
+    tool("ipset", "rename", "addresses", "others")
+    create_set(family, "addresses")
+    family.edit(f"*filter\n{rule.format('others')}\n")
+    assert family.digest() not in (before, without)
+    family.edit(f"*filter\n{rule.format('others').replace('-A', '-D')}\n{rule.format('addresses')}\n")
+    assert family.digest() not in (before, without), "another number, of which nobody knows that it means the same"
+    family.restore(f"*filter\n{rule.format('addresses').replace('-A', '-D')}\nCOMMIT\n", "--noflush")
+    tool("ipset", "destroy", "addresses")
+    tool("ipset", "rename", "others", "addresses")
+    family.edit(f"*filter\n{rule.format('addresses')}\n")
+    assert family.digest() == before
+
+
+def test_a_swap_of_sets_makes_no_difference(family: Family) -> None:
+    """The kernel exchanges what is behind the numbers along with the names."""
+    create_set(family, "addresses")
+    create_set(family, "others")
+    family.edit("*filter\n-A OUTPUT -m set --match-set addresses src -j DROP\n")
+    before = family.digest()
+    tool("ipset", "swap", "addresses", "others")
+    assert "--match-set addresses" in tool(f"{family.program}-save")
+    assert family.digest() == before
+
+
+@pytest.mark.parametrize("comment", ["set", "a set"])
+def test_a_comment_may_look_like_a_match(comment: str, family: Family) -> None:
+    before = family.digest()
+    family.edit(f'*filter\n-A OUTPUT -m comment --comment "{comment}" -j DROP\n')
+    assert family.digest() not in (before, None)
+
+
+def test_it_tells_nothing_of_a_rule_that_adds_to_sets(family: Family) -> None:
+    before = family.digest()
+    create_set(family, "addresses")
+    family.edit("*filter\n-A OUTPUT -j SET --add-set addresses src\n")
     assert look(family.name, TABLES) is None
-    family.edit(f"*filter\n-D OUTPUT {rule}\n")
+    family.edit("*filter\n-D OUTPUT -j SET --add-set addresses src\n")
     assert family.digest() == before
 
 

@@ -7,7 +7,8 @@
 """Tables of the legacy back end: which are in use, and whether they are the same as at another time.
 
 The kernel gives a table as it holds it: one entry (``struct ipt_entry``, ``struct ip6t_entry``) for each rule, policy
-and name of a chain, with its counters. Since 4.11 it clears what is only its own in matches and targets.
+and name of a chain, with its counters. Since 4.11 it clears what is only its own in matches and targets. A rule holds
+the number of a set that it names; the set keeps it while the rule is there, after that another one may get it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 PROC_NET = "/proc/thread-self/net"
 _GET_INFO, _GET_ENTRIES = 64, 65
@@ -32,9 +33,13 @@ _NAME_LENGTH = 32
 _INFO = struct.Struct("=I5I5III")
 # The rest of struct ipt_get_entries: bytes of the entries, which follow
 _ENTRIES = struct.Struct("=I4x")
-# The match and the target that hold the number of a set, which another set may get, and not its name. Before it in
-# struct xt_entry_match is the upper byte of its size.
-_NAMES_SET = (b"\0set\0", b"\0SET\0")
+# The match that names a set, and the target that names up to three. Before a name, in struct xt_entry_match, is the
+# upper byte of a size; so many bytes after that begins struct xt_set_info_match, with the number of the set.
+_SET_MATCH, _SET_TARGET = b"\0set\0", b"\0SET\0"
+_SET_NUMBER = 31
+# What iptables asks for the name of a set: struct ip_set_req_get_set, in the oldest version that all kernels speak.
+_SO_IP_SET, _GET_BY_NUMBER, _SET_PROTOCOL = 83, 7, 6
+_ASK_FOR_SET = struct.Struct("=IIH30x")
 # How often to ask for a table that others write meanwhile.
 _ATTEMPTS = 5
 
@@ -58,8 +63,8 @@ _FAMILIES = {
 class Seen(NamedTuple):
     """A table at one time.
 
-    ``digest`` differs where any rule, chain or policy does; counters make no difference. ``entries`` are those that an
-    empty table does not have.
+    ``digest`` differs where any rule, chain or policy does, and where a rule names another set; counters make no
+    difference. ``entries`` are those that an empty table does not have.
     """
 
     digest: str
@@ -86,7 +91,7 @@ def _names(family: str, proc_net: str) -> list[str]:
 def look(family: str, tables: Iterable[str]) -> dict[str, Seen] | None:
     """What the kernel holds of the tables.
 
-    Those that are not in use are left out: to ask the kernel for one puts it to use. None where a rule names a set, or
+    Those that are not in use are left out: to ask the kernel for one puts it to use. None where a rule adds to sets, or
     the kernel does not answer, or not in the form that is known here.
     """
     asked = _FAMILIES[family]
@@ -99,7 +104,7 @@ def look(family: str, tables: Iterable[str]) -> dict[str, Seen] | None:
         with socket.socket(asked.address_family, socket.SOCK_RAW, socket.IPPROTO_RAW) as connection:
             for table in names:
                 info, content = _read(connection, asked, table)
-                if any(extension in content for extension in _NAMES_SET):
+                if _SET_TARGET in content:
                     return None
                 found[table] = _seen(info, content)
     except (OSError, ValueError, IndexError):
@@ -115,7 +120,29 @@ def state(found: Mapping[str, Seen] | None) -> str | None:
 def _seen(info: bytearray, content: bytearray) -> Seen:
     hooks, *_offsets, count, _size = _INFO.unpack(info)
     # An empty table has a policy for each hook, and an end.
-    return Seen(_digest(info, content), count - bin(hooks).count("1") - 1)
+    return Seen(_digest(info, content, *_names_of_sets(_set_numbers(content))), count - bin(hooks).count("1") - 1)
+
+
+def _set_numbers(content: bytearray) -> set[int]:
+    """Those of all sets that rules name. A comment that happens to look like the match adds a number or two."""
+    found = set()
+    at = content.find(_SET_MATCH)
+    while at >= 0:
+        found.add(int.from_bytes(content[at + _SET_NUMBER : at + _SET_NUMBER + 2], sys.byteorder))
+        at = content.find(_SET_MATCH, at + 1)
+    return found
+
+
+def _names_of_sets(numbers: Collection[int]) -> list[bytearray]:
+    """Answers with the names, empty for a number that no set has. Raises OSError."""
+    if not numbers:
+        return []
+    found = [bytearray(_ASK_FOR_SET.pack(_GET_BY_NUMBER, _SET_PROTOCOL, number)) for number in sorted(numbers)]
+    # Of this address family whatever the sets hold.
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as connection:
+        for answer in found:
+            _get(connection, socket.IPPROTO_IP, _SO_IP_SET, answer)
+    return found
 
 
 def _digest(*parts: bytearray) -> str:
