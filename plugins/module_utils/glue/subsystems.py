@@ -111,7 +111,7 @@ class Sets:
         kernel_ipset.verify(self._runner, operations)
 
     def apply(self, operations: list[Operation]) -> None:
-        kernel_ipset.apply(self._runner, operations)
+        kernel_ipset.apply(self._runner, operations, self._socket)
         self._applied += operations
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:

@@ -23,7 +23,7 @@ from ..plan.iptables import ChainContent, JumpChange
 from ..plan.operation import REMOVE, Operation
 from ..state.iptables import Tables, parse, parse_counters
 from . import legacy_tables, xtables_lock
-from .command import CommandError, KernelError, Runner
+from .command import CommandError, KernelError, Runner, UnchangedError
 from .iptables_stages import is_large, stages
 from .nftables import NftablesSocket
 
@@ -177,7 +177,9 @@ def counters(runner: Runner, backend: Backend, family: str) -> dict[str, list[in
     return parse_counters(runner.run([f"{program}-save", "-c", "-t", "nat"]).stdout)
 
 
-def verify(runner: Runner, backend: Backend, family: str, operations: Iterable[Operation]) -> None:
+def verify(
+    runner: Runner, backend: Backend, family: str, operations: Iterable[Operation], alone: bool = False
+) -> None:
     """Tests operations without writing anything: one ``iptables-restore --test``. Raises KernelError.
 
     The test parses all rules and asks the kernel for their matches; the legacy back end also finds jumps to missing
@@ -185,7 +187,8 @@ def verify(runner: Runner, backend: Backend, family: str, operations: Iterable[O
     first write of any subsystem: a restore by itself is atomic per table. Rules that name sets or nfacct objects are
     tested as empty rules, as the tool looks these up, and the same run may be about to create them.
 
-    Large changes are not tested: written in stages, what is refused has changed nothing that traffic reaches.
+    Large changes are not tested: written in stages, what is refused has changed nothing that traffic reaches. Nor are
+    those of one table where nothing else is to be written (``alone``), as the kernel takes all of them or none.
     """
     found = list(operations)
     tool = _tool_of(backend, family)
@@ -194,7 +197,7 @@ def verify(runner: Runner, backend: Backend, family: str, operations: Iterable[O
             f"{tool.program} {'.'.join(map(str, tool.version))} is too old for {RANDOM_FULLY}, which rules of "
             f"kube-proxy have: it takes {'.'.join(map(str, FULL_FEATURED))} or newer"
         )
-    text = "" if is_large(found) else restore_input(found)
+    text = "" if is_large(found) or (alone and len(_tables(found)) == 1) else restore_input(found)
     if text:
         tested = "".join(f"{_without_objects(line)}\n" for line in text.splitlines())
         _restore(runner, tool, tested, "--test")
@@ -265,8 +268,11 @@ def apply_locked(
 
 def _noted(nftables: NftablesSocket | None, operations: list[Operation]) -> contextlib.AbstractContextManager[None]:
     """With the nft back end, each table that is written is a transaction."""
-    tables = {operation.payload.table for operation in operations}
-    return nftables.writing(len(tables)) if nftables else contextlib.nullcontext()
+    return nftables.writing(len(_tables(operations))) if nftables else contextlib.nullcontext()
+
+
+def _tables(operations: Iterable[Operation]) -> set[str]:
+    return {operation.payload.table for operation in operations}
 
 
 def restore_input(operations: Iterable[Operation]) -> str:
@@ -326,7 +332,8 @@ def _restore(runner: Runner, tool: Tool, text: str, *options: str) -> None:
     try:
         runner.run([f"{tool.program}-restore", *wait, "--noflush", *options], stdin=text)
     except CommandError as error:
-        raise KernelError(_explain(error, text, written="--test" not in options)) from error
+        explained = _explain(error, text, written="--test" not in options)
+        raise (UnchangedError if text.count("\nCOMMIT\n") == 1 else KernelError)(explained) from error
 
 
 def _explain(error: CommandError, text: str, written: bool) -> str:
