@@ -39,8 +39,8 @@ def costs(run: Runner, mode: str, backend: str, services: int) -> list[Cost]:
     ("mode", "backend", "first", "second", "changed"),
     [
         # To write: the version of the one program, a test, and a restore a family.
-        ("iptables", "nft", (7, 21), (0, 11), (3, 14)),
-        ("iptables", "legacy", (7, 13), (0, 11), (3, 11)),
+        ("iptables", "nft", (7, 21), (0, 11), (2, 14)),
+        ("iptables", "legacy", (7, 13), (0, 11), (2, 11)),
         # Nothing where there is no table of iptables. To write: one transaction, for a new table nft's version.
         ("nftables", "auto", (2, 22), (0, 10), (1, 13)),
     ],
@@ -63,6 +63,6 @@ def test_tables_cost_the_same_whatever_they_hold(
 def test_virtual_servers_cost_a_message_each(services: int, guest: Node) -> None:
     """One to read the real servers of each, one to write it, and one to write each real server."""
     first, second, changed = costs(guest.run, "ipvs", "auto", services)
-    assert first[1:] == (12, 21 + services * (1 + 1 + ENDPOINTS))
-    assert second == (0, 2, 15 + services)
-    assert changed == (2, 3, 19 + services)
+    assert first[1:] == (10, 21 + services * (1 + 1 + ENDPOINTS))
+    assert second == (0, 0, 13 + services)
+    assert changed == (2, 0, 18 + services)

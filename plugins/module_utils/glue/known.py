@@ -101,7 +101,8 @@ class Left(NamedTuple):
     ``inputs`` is :meth:`Inputs.digest`, ``services`` the digest of the service data, ``rule_set`` the fingerprint of
     the file, ``small`` the digest of its text without tables, "" in IPVS mode. ``endpoints`` counts those of all
     service ports by family. ``rest`` is by family what live tables hold otherwise than the rule set: the chains of
-    others, and such of ours as say the same in other words.
+    others, and such of ours as say the same in other words. Of IPVS mode it is all that they hold: it is little, and
+    the text of that rule set large.
     """
 
     inputs: str
@@ -136,7 +137,7 @@ class Left(NamedTuple):
         }
 
     def whole(self, text: Callable[[], str], desired: RuleSet) -> Known:
-        """All tables that are known; ``text`` is that of the rule set.
+        """All tables that are known; ``text`` is that of the rule set, which this was left with.
 
         What is there as ``desired`` is held once: large tables take as much memory as all else.
         """
@@ -144,7 +145,7 @@ class Left(NamedTuple):
         @functools.lru_cache(maxsize=None)
         def content() -> RuleSet | None:
             try:
-                compiled = rule_set.parse(text())
+                compiled = rule_set.parse(text()) if self.small else rule_set.RuleSet.empty()
             except ValueError:
                 return None
             tables = {
@@ -170,7 +171,7 @@ class LeftFile:
             rest = {family: iptables.of_json(tables) for family, tables in found.rest.items()}
             endpoints = {family: int(found.endpoints[family]) for family in rule_set.FAMILIES}
             states = {key: state for key, state in found.states.items() if type(state) in (int, str)}
-            self._loaded = found._replace(rest=rest, endpoints=endpoints, states=states)
+            self._loaded = found._replace(rest=rest, endpoints=endpoints, states=states, small=str(found.small))
         except UNREADABLE:
             self._loaded = None
         return self._loaded

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ..plan.operation import Operation
+    from ..state.large_text import Text
 
 
-def converge(path: str, text: str | None, check: bool) -> list[Operation]:
+def converge(path: str, text: Text | None, check: bool) -> list[Operation]:
     """Brings a file to a text, None for no file; what that changes. Raises KernelError."""
     # What the file says instead is not asked: that may be large.
     says_so = files.says(path, text or "")
@@ -33,11 +34,11 @@ def converge(path: str, text: str | None, check: bool) -> list[Operation]:
     return operations
 
 
-def converge_all(texts: Mapping[str, str | None], check: bool) -> list[Operation]:
+def converge_all(texts: Mapping[str, Text | None], check: bool) -> list[Operation]:
     """The same for texts by path. Raises KernelError."""
     return [operation for path, text in sorted(texts.items()) for operation in converge(path, text, check)]
 
 
-def reserved(texts: Mapping[str, str | None]) -> AbstractContextManager[None]:
+def reserved(texts: Mapping[str, Text | None]) -> AbstractContextManager[None]:
     """Holds the disk space of what ``converge_all`` will write. Raises KernelError where that cannot be written."""
     return files.reserved({path: text for path, text in texts.items() if converge(path, text, check=True)})

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..kernel import files
 from ..plan.operation import Ownership
-from ..rules import names
+from ..rules import difference, names
 from ..rules.ipvs_sets import OWN_SETS
 from ..state import rule_set as state
+from ..state.rule_set import RuleSet
 from . import own_file
 from .converge import Outcome, converge
 from .known import NOTHING, Inputs, Known, rest_of
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ..model.service import ServiceData
     from ..state.iptables import Tables
     from ..state.ipvs import VirtualServerKey
-    from ..state.rule_set import RuleSet
+    from ..state.large_text import Text
     from .node import NodeAccess
     from .subsystem import Subsystem, TablesStates
 
@@ -65,7 +66,7 @@ class Options(NamedTuple):
     drain: Collection[str] = ("tcp",)
     snapshots: int | None = None
     sysctls: Collection[str] | None = None
-    texts: Mapping[str, str | None] = {}
+    texts: Mapping[str, Text | None] = {}
     known: Known = NOTHING
     live_pieces: Callable[[RuleSet], Iterable[str]] = state.pieces
 
@@ -149,14 +150,15 @@ def _to_write(records: Mapping[str, str | None], ended: Mapping[str, str | None]
 
 
 def _tables_left(subsystems: Mapping[str, Subsystem], desired: RuleSet) -> tuple[TablesStates, dict[str, Tables]]:
-    """In what states the tables are, and what they hold beside the desired chains, by family where all is known."""
+    """In what states the tables are, and where all of them is known, what of it :class:`.known.Left` is to hold."""
     states: TablesStates = {}
     rest: dict[str, Tables] = {}
+    in_text = desired.tables if desired.settings.get("mode") in difference.TABLES else RuleSet.empty().tables
     for subsystem in subsystems.values():
         if isinstance(subsystem, (Chains, NftablesTables)):
             states.update(subsystem.states())
         if isinstance(subsystem, Chains) and not subsystem.partial:
-            rest[subsystem.family] = rest_of(subsystem.live_tables, desired.tables[subsystem.family])
+            rest[subsystem.family] = rest_of(subsystem.live_tables, in_text[subsystem.family])
     return states, rest
 
 

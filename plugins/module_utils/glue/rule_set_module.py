@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ..model.node import Node, ProxyConfiguration
     from ..plan.operation import Operation
+    from ..state.large_text import Text
     from .known import Inputs
     from .module import Call
     from .node import NodeAccess
@@ -131,7 +132,7 @@ class _Run:
             outcome = self._converge_to(found, None if done else self._params["snapshots"])
         result = self._finish(outcome._replace(operations=[*done, *outcome.operations]), found.texts)
         if not self._check:
-            self._here.left_file.save(found.left(inputs, left, self._path, outcome))
+            self._here.left_file.save(found.left(left, self._path, outcome))
         return result
 
     def remove(self) -> dict[str, Any]:
@@ -151,7 +152,7 @@ class _Run:
         outcome = self._converge(snapshot.rule_set, self._options(texts, None)._replace(sysctls=snapshot.sysctls))
         return {**self._finish(outcome, texts), "restored": snapshot.name}
 
-    def _finish(self, outcome: Outcome, texts: Mapping[str, str | None]) -> dict[str, Any]:
+    def _finish(self, outcome: Outcome, texts: Mapping[str, Text | None]) -> dict[str, Any]:
         """Writes the node's files last: they say what it was brought to, and a run that fails leaves them."""
         files = own_file.converge_all(texts, self._check)
         outcome = outcome._replace(operations=[*outcome.operations, *files])
@@ -161,7 +162,7 @@ class _Run:
         options = self._options(found.texts, snapshots)
         return self._converge(found.desired, options._replace(known=found.known, live_pieces=found.live_pieces))
 
-    def _options(self, texts: Mapping[str, str | None], snapshots: int | None) -> Options:
+    def _options(self, texts: Mapping[str, Text | None], snapshots: int | None) -> Options:
         return Options(self._params["only_owner"], self._params["drain"], snapshots, texts=texts)
 
     def _converge(self, desired: RuleSet, options: Options) -> Outcome:

@@ -9,24 +9,31 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..kernel import files
 from ..kernel.command import KernelError
 from ..model import canonical
 from ..model.service import ServiceData
 
+if TYPE_CHECKING:
+    from ..state.large_text import Text
+
 
 class NodeServiceData(NamedTuple):
-    """Service data as text, and the path of its file; ``before`` is what that file says, None for no file."""
+    """Service data as text, and the path of its file; ``incoming``: the file may say something else."""
 
     text: str
     path: str
-    before: str | None
+    incoming: bool
 
-    def texts(self) -> dict[str, str | None]:
-        """The text by the path, where the file does not say so already."""
-        return {} if self.before == self.text else {self.path: self.text}
+    def before(self) -> str | None:
+        """What the file says, None for no file. Raises KernelError."""
+        return files.read_text(self.path) if self.incoming else self.text
+
+    def texts(self) -> dict[str, Text | None]:
+        """The text by the path, where the file may say something else."""
+        return {self.path: self.text} if self.incoming else {}
 
     def parse(self) -> ServiceData:
         """Raises InputError."""
@@ -55,6 +62,4 @@ def load(folder: str, checksum: str | None, incoming: str | None) -> NodeService
         if checksum:
             return None
         raise KernelError(f"there is no service data at {path}: give services or src")
-    before = files.read_text(path) if incoming else text
-    # Large text that is the same is held once.
-    return NodeServiceData(text, path, text if before == text else before)
+    return NodeServiceData(text, path, bool(incoming))

@@ -18,13 +18,16 @@ from ..model.errors import InputError
 from ..rules import difference
 from ..state import rule_set as state
 from ..state.iptables_rule import target
+from ..state.large_text import Made
 from ..state.rule_set import RuleSet
 from .known import NOTHING, Known, Left, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from ..model.service import ServiceData
     from ..state.iptables import Tables
+    from ..state.large_text import Text
     from .converge import Outcome
     from .known import Inputs
     from .service_data import NodeServiceData
@@ -39,20 +42,17 @@ class Target(NamedTuple):
 
     desired: RuleSet
     known: Known
-    texts: dict[str, str | None]
+    texts: dict[str, Text | None]
     live_pieces: Callable[[RuleSet], Iterable[str]]
     note: Left
 
-    def left(self, inputs: Inputs, before: Left | None, path: str, outcome: Outcome) -> Left:
+    def left(self, before: Left | None, path: str, outcome: Outcome) -> Left:
         """What there is to say to the next run after this one; ``path`` is that of the rule set."""
         fingerprint = files.fingerprint(path)
         if path not in self.texts and before and fingerprint[:-1] != before.rule_set[:-1]:
             # Somebody has written it meanwhile. The last of it changes with a snapshot too, which links the file.
             fingerprint = []
         left = self.note._replace(rule_set=fingerprint)
-        if inputs.configuration.mode not in difference.TABLES:
-            # Of IPVS mode little is in tables, and that is read sooner than compared with what was left.
-            return left
         kept = before.rest_without(self.known.content(), self.desired) if self.known.part and before else {}
         return left._replace(states=dict(outcome.states), rest={**kept, **outcome.rest})
 
@@ -66,7 +66,7 @@ def whole(services: NodeServiceData, inputs: Inputs, left: Left | None, path: st
     texts = services.texts()
     found = left if left and left.is_of(path) else None
     if found is None or (found.inputs, found.services, found.small) != (note.inputs, note.services, note.small):
-        texts[path] = state.render(desired)
+        texts[path] = Made(lambda: state.pieces(desired))
     known = found.whole(lambda: files.read_text(path) or "", desired) if found else NOTHING
     return Target(desired, known, texts, state.pieces, note)
 
@@ -78,15 +78,12 @@ def part(
 
     ``generation`` is that of the tables now. Raises KernelError.
     """
-    if left is None or not _holds(left, services, inputs, path, generation):
+    if left is None or not _may_hold(left, inputs, path, generation):
         return None
-    changed = changed_part(services.before or "", services.text)
+    changed = _changed(services, left)
     if changed is None:
         return None
-    try:
-        was, are = canonical.load(changed.before), canonical.load(changed.after)
-    except InputError:
-        return None
+    was, are = changed
     counts = was.endpoint_counts()
     left_out = {family: count - counts[family] for family, count in left.endpoints.items()}
     was, are = was._replace(left_out=left_out), are._replace(left_out=left_out)
@@ -98,9 +95,10 @@ def part(
     text = functools.lru_cache(maxsize=None)(lambda: files.read_text(path) or "")
     note = left._replace(services=digest(services.text), small=_small(desired, inputs), endpoints=are.endpoint_counts())
     texts = services.texts()
-    if changed.before != changed.after or note.small != left.small:
+    if was != are or note.small != left.small:
         try:
-            texts[path] = "".join(state.changed_pieces(text(), before, desired))
+            state.changed_pieces(text(), before, desired)
+            texts[path] = Made(lambda: state.changed_pieces(text(), before, desired))
         except ValueError:
             # A check run holds no lock: another run has written the file in between.
             return None
@@ -113,12 +111,24 @@ def part(
     return Target(desired, Known(left.states, lambda: before, part=True), texts, live_pieces, note)
 
 
-def _holds(left: Left, services: NodeServiceData, inputs: Inputs, path: str, generation: int | None) -> bool:
+def _may_hold(left: Left, inputs: Inputs, path: str, generation: int | None) -> bool:
     """Whether what was left may be what there is, and what it was made from is the same but for service data."""
     kind = difference.TABLES.get(inputs.configuration.mode)
-    if services.before is None or kind is None or not left.knows(kind, generation):
+    if kind is None or not left.knows(kind, generation):
         return False
-    return left.is_of(path) and [inputs.digest(), digest(services.before)] == [left.inputs, left.services]
+    return left.is_of(path) and inputs.digest() == left.inputs
+
+
+def _changed(services: NodeServiceData, left: Left) -> tuple[ServiceData, ServiceData] | None:
+    """The service ports that changed since the last run, as they were and as they are; None where nobody knows."""
+    before = services.before()
+    if before is None or digest(before) != left.services:
+        return None
+    part_of_both = changed_part(before, services.text)
+    try:
+        return part_of_both and (canonical.load(part_of_both.before), canonical.load(part_of_both.after))
+    except InputError:
+        return None
 
 
 def _leads_to_what_goes(rest: Mapping[str, Tables], before: RuleSet, desired: RuleSet) -> bool:

@@ -18,11 +18,13 @@ import stat
 import tempfile
 from typing import TYPE_CHECKING, BinaryIO
 
-from ..state.large_text import PIECE, pieces
+from ..state.large_text import PIECE, is_text, pieces, size
 from .command import KernelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from ..state.large_text import Text
 
 # How the name of a file ends that is being written.
 UNFINISHED = ".kubenode-proxy"
@@ -47,7 +49,7 @@ def read_text(path: str, checksum: str | None = None) -> str | None:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def says(path: str, text: str) -> bool | None:
+def says(path: str, text: Text) -> bool | None:
     """Whether a file has this text, None where there is no file. Raises KernelError where it cannot be read.
 
     Of another size it need not be read.
@@ -55,10 +57,10 @@ def says(path: str, text: str) -> bool | None:
     # Of anything else than a file the reading tells what is wrong with it.
     with contextlib.suppress(OSError):
         status = os.stat(path)
-        if stat.S_ISREG(status.st_mode) and status.st_size != _bytes_of(text):
+        if stat.S_ISREG(status.st_mode) and status.st_size != size(text):
             return False
     found = read_text(path)
-    return None if found is None else found == text
+    return None if found is None else is_text(found, text)
 
 
 def fingerprint(path: str) -> list[str]:
@@ -85,7 +87,7 @@ def write_text(path: str, text: str | Iterable[str], mode: int = 0o644) -> None:
 
 
 @contextlib.contextmanager
-def reserved(texts: Mapping[str, str | None]) -> Iterator[None]:
+def reserved(texts: Mapping[str, Text | None]) -> Iterator[None]:
     """Holds the disk space of files that are to be written after a ``with`` block: texts by path, None for no file.
 
     Raises KernelError before the block where one could not be written: no space, read-only, or not permitted.
@@ -95,7 +97,7 @@ def reserved(texts: Mapping[str, str | None]) -> Iterator[None]:
             try:
                 # Without a name, so that its space comes back however this process ends.
                 file = held.enter_context(tempfile.TemporaryFile(dir=_existing_folder(path)))
-                _occupy(file.fileno(), _bytes_of(text or ""))
+                _occupy(file.fileno(), size(text or ""))
             except OSError as error:
                 raise KernelError(f"cannot write {path}: {_reason(error)}") from error
         yield
@@ -149,10 +151,10 @@ def _existing_folder(path: str) -> str:
     return folder
 
 
-def _occupy(handle: int, size: int) -> None:
+def _occupy(handle: int, count: int) -> None:
     try:
-        if size:
-            os.posix_fallocate(handle, 0, size)
+        if count:
+            os.posix_fallocate(handle, 0, count)
     except OSError as error:
         # A file system that cannot promise space tells when it is written to.
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
@@ -166,21 +168,16 @@ def _sha1(file: BinaryIO) -> str:
     return found.hexdigest()
 
 
-def _bytes_of(text: str) -> int:
-    """Without a copy of large text, where each character is one byte."""
-    return len(text) if text.isascii() else len(text.encode())
-
-
 def _gathered(text: Iterable[str]) -> Iterator[bytes]:
     """Pieces of some size: to hand over a small one may take longer than to make it."""
     held: list[str] = []
-    size = 0
+    characters = 0
     for piece in text:
         held.append(piece)
-        size += len(piece)
-        if size >= PIECE:
+        characters += len(piece)
+        if characters >= PIECE:
             yield "".join(held).encode()
-            held, size = [], 0
+            held, characters = [], 0
     yield "".join(held).encode()
 
 

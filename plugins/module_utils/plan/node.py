@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from ..state.kernel_module import KernelModules, WantedModule
+    from ..state.large_text import Text
     from ..state.node import Link
 
 
@@ -100,7 +101,7 @@ def plan_kernel_modules(
     return operations, names, missing
 
 
-def plan_drop_in(path: str, actual: Any, desired: Any, text: str = "") -> list[Operation]:
+def plan_drop_in(path: str, actual: Any, desired: Any, text: Text = "") -> list[Operation]:
     """A drop-in file by what it says; None is no file. Payload: (path, ``text``), or (path, None) to remove it."""
     if actual == desired:
         return []

@@ -8,12 +8,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import functools
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 PIECE = 65536
+
+
+class Made:
+    """Text that is made anew, piece by piece, whenever it is gone through: to hold all of it takes longer."""
+
+    def __init__(self, make: Callable[[], Iterable[str]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._make())
+
+    @functools.cached_property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(map(size, self))
+
+
+Text = Union[str, Made]
 
 
 class Change(NamedTuple):
@@ -22,6 +41,25 @@ class Change(NamedTuple):
     start: int
     end: int
     new: str
+
+
+def size(text: Text) -> int:
+    """In bytes; without a copy of large text, where each character is one byte."""
+    if isinstance(text, Made):
+        return text.size
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def is_text(found: str, text: Text) -> bool:
+    """Whether they are the same text."""
+    if isinstance(text, str):
+        return found == text
+    at = 0
+    for piece in text:
+        if not found.startswith(piece, at):
+            return False
+        at += len(piece)
+    return at == len(found)
 
 
 def pieces(text: str, start: int = 0, end: int | None = None) -> Iterator[str]:

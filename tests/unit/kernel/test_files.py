@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import files
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError
-from ansible_collections.kubenode.proxy.plugins.module_utils.state.large_text import PIECE
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.large_text import PIECE, Made
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -45,6 +45,8 @@ def test_whether_a_file_says_a_text(tmp_path: Path) -> None:
     assert files.says(str(path), "text ü\n") is True
     assert files.says(str(path), "text ö\n") is False
     assert files.says(str(path), "text\n") is False
+    for last, same in (("ü\n", True), ("ö\n", False), ("\n", False)):
+        assert files.says(str(path), Made(lambda last=last: ["text ", last])) is same  # type: ignore[misc]
 
 
 def test_a_file_of_another_size_is_not_read(tmp_path: Path) -> None:

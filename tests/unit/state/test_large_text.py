@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.state import iptables, nftables, rule_set
-from ansible_collections.kubenode.proxy.plugins.module_utils.state.large_text import PIECE, first, pieces
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.large_text import PIECE, Made, first, is_text, pieces, size
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +26,15 @@ def test_the_pieces_of_a_text_make_it(length: int) -> None:
     assert "".join(pieces(text)) == text
     assert "".join(pieces(text, 1, length - 1)) == text[1 : length - 1]
     assert all(len(piece) <= PIECE for piece in pieces(text))
+
+
+@given(st.lists(st.text("aü\n", max_size=3)), st.text("aü\n", max_size=6))
+def test_text_is_made_whenever_it_is_gone_through(parts: list[str], other: str) -> None:
+    whole, made = "".join(parts), Made(lambda: parts)
+    assert ["".join(made), "".join(made)] == [whole, whole]
+    assert size(made) == size(whole) == len(whole.encode())
+    for found in (whole, other, whole + other, whole[:-1]):
+        assert is_text(found, made) == is_text(found, whole) == (found == whole)
 
 
 @given(st.lists(st.integers(0, 30)), st.integers(0, 31), st.sampled_from(["\n", "\n\n"]), st.booleans())
