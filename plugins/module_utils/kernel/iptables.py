@@ -284,21 +284,21 @@ def restore_input(operations: Iterable[Operation]) -> str:
 
 
 def _table_input(table: str, operations: list[Operation]) -> str:
-    """Chains (their line empties them), rules, jumps, and last the deletion of what nothing names any more."""
-    declared: list[str] = []
-    rules: list[str] = []
+    """Chains (their line empties them), rules, jumps, and last the deletion of what nothing names any more.
+
+    The tools keep chains in a list by name, and look for the place of each from its beginning: so the last come first.
+    """
+    chains = [operation.payload for operation in operations if isinstance(operation.payload, ChainContent)]
+    chains.sort(key=lambda chain: chain.name, reverse=True)
+    declared = [f":{chain.name} - [0:0]" for chain in chains]
+    rules = [f"-A {chain.name} {rule}" for chain in chains for rule in chain.rules or ()]
+    deleted_chains = [f"-X {chain.name}" for chain in chains if chain.rules is None]
     deleted_jumps: list[str] = []
     inserted_jumps: list[str] = []
     stale_jumps: list[str] = []
-    deleted_chains: list[str] = []
     for operation in operations:
         change = operation.payload
-        if isinstance(change, ChainContent):
-            declared.append(f":{change.name} - [0:0]")
-            rules += [f"-A {change.name} {rule}" for rule in change.rules or ()]
-            if change.rules is None:
-                deleted_chains.append(f"-X {change.name}")
-        elif isinstance(change, JumpChange):
+        if isinstance(change, JumpChange):
             # Insertions count positions among the rules that the second phase removes.
             deletions = stale_jumps if operation.verb == REMOVE else deleted_jumps
             deletions += [f"-D {change.chain} {rule}" for rule in change.delete]

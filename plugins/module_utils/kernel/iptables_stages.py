@@ -22,7 +22,7 @@ from ..plan.operation import REMOVE, Operation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-STAGE_CHAINS = 600
+STAGE_CHAINS = 900
 
 
 def is_large(operations: Iterable[Operation]) -> bool:
