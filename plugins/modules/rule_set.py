@@ -18,9 +18,9 @@ description:
     when the node does not have it yet. That of a file never passes through templating.
   - The rule set is compiled on the node, as it depends on the node's addresses, zone and kernel, into a text file that
     people can read.
-  - Everything is read, validated and planned before the first write. Only one transaction of nftables that is all there
-    is to write is its own test, as it changes all or nothing. Objects that are not kube-proxy's are never
-    touched.
+  - Everything is read, validated and planned before the first write. Only one transaction of nftables, or one table of
+    iptables, that is all there is to write is its own test, as it changes all or nothing. Objects that are not
+    kube-proxy's are never touched.
   - What another mode left, or kube-proxy itself, is removed after the new rules are in place.
   - Kernel settings that are no longer wanted get back the value that they had before the module first changed them.
 extends_documentation_fragment:

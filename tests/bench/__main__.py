@@ -69,7 +69,7 @@ def show(name: str, figures: dict[str, Any], half: dict[str, Any] | None) -> Non
     line("second run / first converge", _ratio(second, first))
     line("one endpoint changed / second run", _ratio(changed, second))
     if "raw chain" in figures:
-        # Both then read the tables; in IPVS mode they always do.
+        # Both then read the tables, which are small in IPVS mode.
         all_read, all_read_changed = (figures[f"{run} after others"] for run in ("second run", "one endpoint changed"))
         line("second run after others wrote / first converge", _ratio(all_read, first))
         line("one endpoint changed / second run, after others", _ratio(all_read_changed, all_read))

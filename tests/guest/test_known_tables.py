@@ -58,7 +58,7 @@ class Node:
         incoming.write_text(canonical.dump(native.parse([first, *others])))
         configuration = {"mode": mode, "conntrack_max_per_core": 0, "conntrack_min": 0}
         node = {"name": NODE, "addresses": ["192.0.2.1", "2001:db8::1"]}
-        given = {"node": node, "configuration": configuration, "incoming": str(incoming), "take_over": True}
+        given: dict[str, Any] = {"node": node, "configuration": configuration, "incoming": str(incoming)}
         result: dict[str, Any] = call_rule_set(self.access, check, **given)
         return result
 

@@ -38,7 +38,7 @@ def costs(run: Runner, mode: str, backend: str, services: int) -> list[Cost]:
 @pytest.mark.parametrize(
     ("mode", "backend", "first", "second", "changed"),
     [
-        # To write: the version of the one program, a test, and a restore a family.
+        # To write: the version of the one program, and a restore a family; a test of each where there are several.
         ("iptables", "nft", (7, 21), (0, 11), (2, 14)),
         ("iptables", "legacy", (7, 13), (0, 11), (2, 11)),
         # Nothing where there is no table of iptables. To write: one transaction, for a new table nft's version.

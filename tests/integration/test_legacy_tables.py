@@ -282,10 +282,13 @@ def test_a_swap_of_sets_makes_no_difference(family: Family) -> None:
     assert family.digest() == before
 
 
-@pytest.mark.parametrize("comment", ["set", "a set"])
-def test_a_comment_may_look_like_a_match(comment: str, family: Family) -> None:
+@pytest.mark.parametrize("word", ["set", "SET"])
+def test_other_text_may_look_like_a_match_or_a_target(
+    word: str, family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(legacy_tables, "_names_of_sets", lambda numbers: [] if not numbers else pytest.fail("no set"))
     before = family.digest()
-    family.edit(f'*filter\n-A OUTPUT -m comment --comment "{comment}" -j DROP\n')
+    family.edit(f"*filter\n:{word} - [0:0]\n-A OUTPUT -o {word} -m comment --comment {word} -j {word}\n")
     assert family.digest() not in (before, None)
 
 

@@ -113,6 +113,11 @@ class Left(NamedTuple):
     states: TablesStates
     rest: dict[str, Tables]
 
+    @property
+    def rest_is_all(self) -> bool:
+        """Whether ``rest`` is all that tables hold, as in IPVS mode."""
+        return not self.small
+
     def knows(self, kind: str, generation: int | None) -> bool:
         """Whether tables of this kind may be what they were; of those with a digest only that itself tells."""
         counts = [state for state in self.states.values() if isinstance(state, int)]
@@ -145,7 +150,7 @@ class Left(NamedTuple):
         @functools.lru_cache(maxsize=None)
         def content() -> RuleSet | None:
             try:
-                compiled = rule_set.parse(text()) if self.small else rule_set.RuleSet.empty()
+                compiled = rule_set.RuleSet.empty() if self.rest_is_all else rule_set.parse(text())
             except ValueError:
                 return None
             tables = {
@@ -171,6 +176,7 @@ class LeftFile:
             rest = {family: iptables.of_json(tables) for family, tables in found.rest.items()}
             endpoints = {family: int(found.endpoints[family]) for family in rule_set.FAMILIES}
             states = {key: state for key, state in found.states.items() if type(state) in (int, str)}
+            # What is no text is not the "" of IPVS mode either.
             self._loaded = found._replace(rest=rest, endpoints=endpoints, states=states, small=str(found.small))
         except UNREADABLE:
             self._loaded = None

@@ -66,7 +66,9 @@ def whole(services: NodeServiceData, inputs: Inputs, left: Left | None, path: st
     texts = services.texts()
     found = left if left and left.is_of(path) else None
     if found is None or (found.inputs, found.services, found.small) != (note.inputs, note.services, note.small):
-        texts[path] = Made(lambda: state.pieces(desired))
+        # Of chains to make it twice takes longer than to hold it.
+        hold = inputs.configuration.mode in difference.TABLES
+        texts[path] = state.render(desired) if hold else Made(lambda: state.pieces(desired))
     known = found.whole(lambda: files.read_text(path) or "", desired) if found else NOTHING
     return Target(desired, known, texts, state.pieces, note)
 
@@ -97,8 +99,7 @@ def part(
     texts = services.texts()
     if was != are or note.small != left.small:
         try:
-            state.changed_pieces(text(), before, desired)
-            texts[path] = Made(lambda: state.changed_pieces(text(), before, desired))
+            texts[path] = "".join(state.changed_pieces(text(), before, desired))
         except ValueError:
             # A check run holds no lock: another run has written the file in between.
             return None

@@ -36,6 +36,8 @@ _PROTOCOL_VERSION = 6
 _PROTOCOL, _NAME, _TYPE, _FAMILY, _DATA, _MEMBERS = 1, 2, 3, 5, 7, 8
 _IP, _PORT, _PORT_TO, _PROTO, _IP2, _CIDR2 = 1, 4, 5, 7, 20, 21
 _HASHSIZE, _MAXELEM = 18, 19
+# Of each of these a member has a part between commas.
+_PART_KINDS = frozenset({_IP, _PORT, _IP2})
 # Kinds of an address inside an attribute; the kernel refuses one that does not say in which order its bytes are.
 _NETWORK_BYTE_ORDER = 0x4000
 _ADDRESSES = {4: 1 | _NETWORK_BYTE_ORDER, 6: 2 | _NETWORK_BYTE_ORDER}
@@ -74,10 +76,11 @@ class SetsSocket(NetlinkClient):
         kernel refuses, as ipset has the words for that. Some may be written then.
         """
         try:
+            # All of them are known before the first is sent.
             bodies = [(_command(operation), _body(encode(operation.payload))) for operation in operations]
             for command in (_ADD, _DEL):
                 self._socket.submit(_SUBSYSTEM | command, [body for of, body in bodies if of == command])
-        except UNREADABLE:
+        except (*UNREADABLE, OverflowError):
             return False
         return True
 
@@ -96,25 +99,34 @@ def _command(operation: Operation) -> int:
 
 
 def encode(member: Member) -> bytes:
-    """A member and its set as the kernel is told them. Raises UnknownFormError, KeyError, ValueError."""
-    if member.options:
+    """A member and its set as the kernel is told them.
+
+    Raises UnknownFormError, KeyError, ValueError or OverflowError where this is left to ipset.
+    """
+    kinds = FORMS[member.set_type][1]
+    parts = member.entry.split(",")
+    if member.options or len(parts) != len(_PART_KINDS.intersection(kinds)):
         raise UnknownFormError
     name = attribute(_NAME, member.set_name.encode() + b"\0")
-    return name + nested(_DATA, *_values_told(FORMS[member.set_type][1], member.entry.split(",")))
+    return name + nested(_DATA, *_values_told(kinds, iter(parts)))
 
 
-def _values_told(kinds: tuple[int, ...], parts: list[str]) -> Iterator[bytes]:
+def _values_told(kinds: tuple[int, ...], parts: Iterator[str]) -> Iterator[bytes]:
     if _IP in kinds:
-        yield _address_told(_IP, parts[0])
+        yield _address_told(_IP, next(parts))
     if _PORT in kinds:
-        protocol, _colon, port = parts[1 if _IP in kinds else 0].rpartition(":")
+        protocol, _colon, port = next(parts).rpartition(":")
         yield attribute(_PORT | _NETWORK_BYTE_ORDER, int(port).to_bytes(2, "big"))
-        if _PROTO in kinds:
+        if bool(protocol) != (_PROTO in kinds):
+            raise UnknownFormError
+        if protocol:
             yield attribute(_PROTO, bytes([_PROTOCOL_NUMBERS[protocol]]))
     if _IP2 in kinds:
-        address, _slash, length = parts[2].partition("/")
+        address, slash, length = next(parts).partition("/")
         yield _address_told(_IP2, address)
-        if length:
+        if slash and _CIDR2 not in kinds:
+            raise UnknownFormError
+        if slash:
             yield attribute(_CIDR2, bytes([int(length)]))
 
 

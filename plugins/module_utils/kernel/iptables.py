@@ -47,6 +47,7 @@ NAMES_OBJECT = re.compile(r" --match-set | -j SET | --nfacct-name ")
 # What an -A or -I line says before its rule.
 COMMAND = re.compile(r"-[AI] \S+(?: \d+(?= ))?")
 UNREADABLE = re.compile(r"^# Table `(\S+)' is incompatible", re.MULTILINE)
+LOCKED = "xtables lock"
 ERROR_LINE = re.compile(r"\bline:? (\d+)")
 NOISE = re.compile(r"^(?:# Warning: ip6?tables-legacy tables present|Try `).*\n?", re.MULTILINE)
 
@@ -177,9 +178,7 @@ def counters(runner: Runner, backend: Backend, family: str) -> dict[str, list[in
     return parse_counters(runner.run([f"{program}-save", "-c", "-t", "nat"]).stdout)
 
 
-def verify(
-    runner: Runner, backend: Backend, family: str, operations: Iterable[Operation], alone: bool = False
-) -> None:
+def verify(runner: Runner, backend: Backend, family: str, operations: Iterable[Operation], alone: bool = False) -> None:
     """Tests operations without writing anything: one ``iptables-restore --test``. Raises KernelError.
 
     The test parses all rules and asks the kernel for their matches; the legacy back end also finds jumps to missing
@@ -213,7 +212,8 @@ def apply(
     """Carries out operations of one phase, or of all, of one family: one restore, none where there is nothing to do.
 
     With the nft back end large changes take several, see :mod:`.iptables_stages`; ``nftables`` takes note of the
-    transactions. Raises KernelError; it says which line was refused, and which tables were written before.
+    transactions. Raises KernelError; it says which line was refused, and which tables were written before. Of these, an
+    UnchangedError where none was.
     """
     found = list(operations)
     if not found:
@@ -333,26 +333,43 @@ def _restore(runner: Runner, tool: Tool, text: str, *options: str) -> None:
         runner.run([f"{tool.program}-restore", *wait, "--noflush", *options], stdin=text)
     except CommandError as error:
         explained = _explain(error, text, written="--test" not in options)
-        raise (UnchangedError if text.count("\nCOMMIT\n") == 1 else KernelError)(explained) from error
+        raise (UnchangedError if _changed_nothing(error, tool, text) else KernelError)(explained) from error
+
+
+def _changed_nothing(error: CommandError, tool: Tool, text: str) -> bool:
+    """Whether that is sure of a restore that failed: of one table, and refused by the tool or as a whole.
+
+    The legacy back end writes counters after the rules of a table, and may fail then.
+    """
+    if error.returncode < 0 or text.count("\nCOMMIT\n") != 1:
+        return False
+    line = _refused_line(error, text.splitlines())[1]
+    return LOCKED in error.stderr or bool(line and (tool.kind == NFT or line != "COMMIT"))
+
+
+def _refused_line(error: CommandError, lines: list[str]) -> tuple[int, str]:
+    """Number and text of the line at fault; 0 and "" where the tool names none."""
+    number = max((int(found) for found in ERROR_LINE.findall(error.stderr)), default=0)
+    return (number, lines[number - 1]) if 0 < number <= len(lines) else (0, "")
 
 
 def _explain(error: CommandError, text: str, written: bool) -> str:
     """What a failed restore means, and what it left."""
     message = NOISE.sub("", error.stderr + "\n").strip()
-    if "xtables lock" in message:
+    if LOCKED in message:
         return f"another program held the xtables lock for {LOCK_SECONDS} s: {message}"
     parts = [f"{error.argv[0]} refused its input: {message or f'exit status {error.returncode}'}"]
     lines = text.splitlines()
-    number = max((int(found) for found in ERROR_LINE.findall(message)), default=0)
-    if not 0 < number <= len(lines):
+    number, line = _refused_line(error, lines)
+    if not number:
         return parts[0]
     before = lines[: number - 1]
     tables = [line[1:] for line in before if line.startswith("*")]
     complete = tables[: before.count("COMMIT")] if written else []
-    parts.append(f"line {number}, in table {tables[-1] if tables else '?'}: {lines[number - 1]}")
-    if lines[number - 1] == "COMMIT":
+    parts.append(f"line {number}, in table {tables[-1] if tables else '?'}: {line}")
+    if line == "COMMIT":
         parts.append("the kernel refused the table as a whole")
-    elif lines[number - 1].startswith(("-D ", "-I ")):
+    elif line.startswith(("-D ", "-I ")):
         parts.append("if another program changed the chain meanwhile, run again")
     parts.append(f"written before that: table {', '.join(complete)}" if complete else "nothing was written")
     return "; ".join(parts)

@@ -6,8 +6,9 @@
 # Do not use this from other collections or standalone plugins/modules!
 """Large changes of the nft back end, in stages that are each a restore of their own.
 
-``iptables-nft-restore --noflush`` takes time with the square of the chains that one input declares. In stages it is
-linear, and safe for traffic: a chain is written after those that it jumps to, so what is not complete is not reached
+``iptables-nft-restore --noflush`` takes time with the square of the chains that one input names, and the kernel walks
+all chains of a table after each input: stages of some hundred chains are the fastest for 1,000 services and for 10,000.
+They are safe for traffic: a chain is written after those that it jumps to, so what is not complete is not reached
 yet, and each stage is atomic. What is to go is emptied before it is deleted, as the kernel keeps a chain that a rule
 jumps to.
 """
@@ -22,6 +23,7 @@ from ..plan.operation import REMOVE, Operation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+# Measured with 600, 900 and 1,200.
 STAGE_CHAINS = 900
 
 

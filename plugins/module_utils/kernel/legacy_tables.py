@@ -23,7 +23,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 PROC_NET = "/proc/thread-self/net"
 _GET_INFO, _GET_ENTRIES = 64, 65
@@ -33,10 +33,11 @@ _NAME_LENGTH = 32
 _INFO = struct.Struct("=I5I5III")
 # The rest of struct ipt_get_entries: bytes of the entries, which follow
 _ENTRIES = struct.Struct("=I4x")
-# The match that names a set, and the target that names up to three. Before a name, in struct xt_entry_match, is the
-# upper byte of a size; so many bytes after that begins struct xt_set_info_match, with the number of the set.
+# The match that names a set, and the target that names up to three, as in struct xt_entry_match, which begins at a
+# multiple of eight bytes: the size of less than 256 bytes, of which this is the upper one, the name, and after 32 bytes
+# struct xt_set_info_match, which begins with the number of the set.
 _SET_MATCH, _SET_TARGET = b"\0set\0", b"\0SET\0"
-_SET_NUMBER = 31
+_ALIGNMENT, _SET_NUMBER = 8, 32
 # What iptables asks for the name of a set: struct ip_set_req_get_set, in the oldest version that all kernels speak.
 _SO_IP_SET, _GET_BY_NUMBER, _SET_PROTOCOL = 83, 7, 6
 _ASK_FOR_SET = struct.Struct("=IIH30x")
@@ -104,7 +105,7 @@ def look(family: str, tables: Iterable[str]) -> dict[str, Seen] | None:
         with socket.socket(asked.address_family, socket.SOCK_RAW, socket.IPPROTO_RAW) as connection:
             for table in names:
                 info, content = _read(connection, asked, table)
-                if _SET_TARGET in content:
+                if any(_starts(content, _SET_TARGET)):
                     return None
                 found[table] = _seen(info, content)
     except (OSError, ValueError, IndexError):
@@ -124,13 +125,18 @@ def _seen(info: bytearray, content: bytearray) -> Seen:
 
 
 def _set_numbers(content: bytearray) -> set[int]:
-    """Those of all sets that rules name. A comment that happens to look like the match adds a number or two."""
-    found = set()
-    at = content.find(_SET_MATCH)
+    """Those of all sets that rules name with a match."""
+    numbers = (start + _SET_NUMBER for start in _starts(content, _SET_MATCH))
+    return {int.from_bytes(content[at : at + 2], sys.byteorder) for at in numbers}
+
+
+def _starts(content: bytearray, extension: bytes) -> Iterator[int]:
+    """Where matches or targets of a name begin. In comments and names of chains the same bytes lie elsewhere."""
+    at = content.find(extension)
     while at >= 0:
-        found.add(int.from_bytes(content[at + _SET_NUMBER : at + _SET_NUMBER + 2], sys.byteorder))
-        at = content.find(_SET_MATCH, at + 1)
-    return found
+        if (at - 1) % _ALIGNMENT == 0:
+            yield at - 1
+        at = content.find(extension, at + 1)
 
 
 def _names_of_sets(numbers: Collection[int]) -> list[bytearray]:

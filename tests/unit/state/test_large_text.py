@@ -11,7 +11,14 @@ from typing import TypeVar
 
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.state import iptables, nftables, rule_set
-from ansible_collections.kubenode.proxy.plugins.module_utils.state.large_text import PIECE, Made, first, is_text, pieces, size
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.large_text import (
+    PIECE,
+    Made,
+    first,
+    is_text,
+    pieces,
+    size,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
