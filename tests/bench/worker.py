@@ -15,7 +15,6 @@ from __future__ import annotations
 import itertools
 import json
 import multiprocessing
-import os
 import resource
 import shutil
 import subprocess

@@ -39,6 +39,11 @@ def converge_all(texts: Mapping[str, Text | None], check: bool) -> list[Operatio
     return [operation for path, text in sorted(texts.items()) for operation in converge(path, text, check)]
 
 
+def not_said(texts: Mapping[str, Text | None]) -> dict[str, Text | None]:
+    """Those of the texts that ``converge_all`` will write. Raises KernelError."""
+    return {path: text for path, text in texts.items() if converge(path, text, check=True)}
+
+
 def reserved(texts: Mapping[str, Text | None]) -> AbstractContextManager[None]:
     """Holds the disk space of what ``converge_all`` will write. Raises KernelError where that cannot be written."""
-    return files.reserved({path: text for path, text in texts.items() if converge(path, text, check=True)})
+    return files.reserved(not_said(texts))

@@ -127,26 +127,21 @@ def _converge_and_record(
             # Whatever is made from here on is known as ours, even if this run is killed half-way.
             ours = record if recorded <= wanted else access.record_of(recorded | wanted)
             records = {**ours, **originals.noted(before.sysctls, desired.sysctls)}
-            # They are no larger in the end.
-            held.enter_context(files.reserved(_to_write(records, ended())))
+            now, in_the_end = own_file.not_said(records), ended()
+            # They are no larger in the end. Where none is written, a full disk does not matter.
+            later = {path: text for path, text in records.items() if in_the_end[path] != text}
+            held.enter_context(files.reserved({**now, **later}))
             held.enter_context(own_file.reserved(options.texts))
-            with own_file.reserved(records):
+            with files.reserved(now):
                 if options.snapshots is not None:
                     # Flows are ended, never made: there is nothing of theirs to restore.
                     take(options.live_pieces(before._replace(udp_endpoints={})))
-            own_file.converge_all(records, check=False)
+            own_file.converge_all(now, check=False)
 
         outcome = converge(subsystems, desired, check=False, before_write=keep)
     own_file.converge_all(ended(), check=False)
     states, rest = _tables_left(subsystems, desired)
     return outcome._replace(states=states, rest=rest)
-
-
-def _to_write(records: Mapping[str, str | None], ended: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Those of the records that are written now or in the end: where none is, a full disk does not matter."""
-    return {
-        path: text for path, text in records.items() if ended[path] != text or own_file.converge(path, text, check=True)
-    }
 
 
 def _tables_left(subsystems: Mapping[str, Subsystem], desired: RuleSet) -> tuple[TablesStates, dict[str, Tables]]:
