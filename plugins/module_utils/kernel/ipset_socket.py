@@ -108,21 +108,21 @@ def encode(member: Member) -> bytes:
     if member.options or len(parts) != len(_PART_KINDS.intersection(kinds)):
         raise UnknownFormError
     name = attribute(_NAME, member.set_name.encode() + b"\0")
-    return name + nested(_DATA, *_values_told(kinds, iter(parts)))
+    return name + nested(_DATA, *_values_told(kinds, parts))
 
 
-def _values_told(kinds: tuple[int, ...], parts: Iterator[str]) -> Iterator[bytes]:
+def _values_told(kinds: tuple[int, ...], parts: list[str]) -> Iterator[bytes]:
     if _IP in kinds:
-        yield _address_told(_IP, next(parts))
+        yield _address_told(_IP, parts.pop(0))
     if _PORT in kinds:
-        protocol, _colon, port = next(parts).rpartition(":")
+        protocol, _colon, port = parts.pop(0).rpartition(":")
         yield attribute(_PORT | _NETWORK_BYTE_ORDER, int(port).to_bytes(2, "big"))
         if bool(protocol) != (_PROTO in kinds):
             raise UnknownFormError
         if protocol:
             yield attribute(_PROTO, bytes([_PROTOCOL_NUMBERS[protocol]]))
     if _IP2 in kinds:
-        address, slash, length = next(parts).partition("/")
+        address, slash, length = parts.pop(0).partition("/")
         yield _address_told(_IP2, address)
         if slash and _CIDR2 not in kinds:
             raise UnknownFormError
