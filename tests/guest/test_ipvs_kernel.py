@@ -87,22 +87,13 @@ def run(*argv: str, stdin: str | None = None) -> str:
 
 
 @pytest.fixture
-def ipvs() -> Iterator[IPVS]:
+def ipvs(fresh_namespace: None) -> Iterator[IPVS]:
     """IPVS in a new network namespace, in which this process is for the time of one test."""
-    name = f"kubenode-ipvs-{os.getpid()}"
-    run("ip", "netns", "add", name)
-    home = os.open("/proc/self/ns/net", os.O_RDONLY)
-    try:
-        namespace.enter(name)
-        # Without an interface that is up the kernel refuses every IPv4 real server.
-        run("ip", "link", "set", "lo", "up")
-        kernel = IPVS()
-        yield kernel
-        kernel.close()
-    finally:
-        namespace._set_namespace(home)
-        os.close(home)
-        run("ip", "netns", "del", name)
+    # Without an interface that is up the kernel refuses every IPv4 real server.
+    run("ip", "link", "set", "lo", "up")
+    kernel = IPVS()
+    yield kernel
+    kernel.close()
 
 
 def owns_all(_key: VirtualServerKey) -> bool:

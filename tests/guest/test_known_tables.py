@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.known import LeftFile
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.node import NodeAccess
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import namespace
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipvs import available
 from ansible_collections.kubenode.proxy.plugins.module_utils.model import canonical, native
 
@@ -22,7 +21,6 @@ from tests.clusters import NODE, regular_services
 from tests.rule_set_call import call_rule_set, operations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(
@@ -64,18 +62,10 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    name = f"kubenode-known-{os.getpid()}"
-    tool("ip", "netns", "add", name)
-    home = os.open("/proc/self/ns/net", os.O_RDONLY)
-    try:
-        namespace.enter(name)
-        tool("ip", "link", "set", "lo", "up")
-        yield Node(tmp_path)
-    finally:
-        namespace._set_namespace(home)
-        os.close(home)
-        tool("ip", "netns", "del", name)
+def node(fresh_namespace: None, tmp_path: Path) -> Node:
+    # Without an interface that is up the kernel refuses every IPv4 real server.
+    tool("ip", "link", "set", "lo", "up")
+    return Node(tmp_path)
 
 
 def rules() -> list[str]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import namespace
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError, Runner
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipvs import available
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.links import LinksSocket, apply
@@ -21,22 +19,14 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.plan.node import pl
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import Link, LocalAddress
 from pyroute2 import IPRoute
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not available(), reason="needs root and a kernel with dummy links: a lab guest has them"
-)
+pytestmark = [
+    pytest.mark.usefixtures("fresh_namespace"),
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not available(), reason="needs root and a kernel with dummy links: a lab guest has them"
+    ),
+]
 NAME = "kube-ipvs0"
 ADDRESSES = frozenset({"10.96.0.1/32", "10.96.0.10/24", "fd00:96::a/128"})
-
-
-@pytest.fixture(autouse=True)
-def fresh_namespace() -> Iterator[None]:
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    namespace._unshare()
-    try:
-        yield
-    finally:
-        namespace._set_namespace(home)
-        os.close(home)
 
 
 def witnessed() -> tuple[str, frozenset[str]]:

@@ -5,13 +5,10 @@
 
 guest        a node of the lab with a kernel of its own, for the whole run
 ansible_env  the environment in which Ansible finds the collection in this checkout
-
-fresh_namespace  a network namespace of its own for the test's thread and what it starts
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,7 +19,6 @@ import pytest
 from tests.lab import Lab, LabError, Node
 from tests.lab.node import CHECKOUT
 
-NEW_NETWORK_NAMESPACE = 0x40000000
 GUEST_MODULES = ("ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_sh", "nf_conntrack_netlink", "br_netfilter", "dummy")
 
 
@@ -35,15 +31,6 @@ def guest() -> Iterator[Node]:
         if os.geteuid() == 0:
             raise
         pytest.skip(str(error))
-
-
-@pytest.fixture
-def fresh_namespace() -> Iterator[None]:
-    library = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/thread-self/ns/net", "rb") as outside:
-        assert library.unshare(NEW_NETWORK_NAMESPACE) == 0, os.strerror(ctypes.get_errno())
-        yield
-        assert library.setns(outside.fileno(), NEW_NETWORK_NAMESPACE) == 0, os.strerror(ctypes.get_errno())
 
 
 @pytest.fixture(scope="session")

@@ -67,8 +67,7 @@ def whole(services: NodeServiceData, inputs: Inputs, left: Left | None, path: st
     found = left if left and left.is_of(path) else None
     if found is None or (found.inputs, found.services, found.small) != (note.inputs, note.services, note.small):
         # Of chains to make it twice takes longer than to hold it.
-        hold = inputs.configuration.mode in difference.TABLES
-        texts[path] = state.render(desired) if hold else Made(lambda: state.pieces(desired))
+        texts[path] = Made(lambda: state.pieces(desired)) if note.rest_is_all else state.render(desired)
     known = found.whole(lambda: files.read_text(path) or "", desired) if found else NOTHING
     return Target(desired, known, texts, state.pieces, note)
 
