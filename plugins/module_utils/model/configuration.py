@@ -159,8 +159,8 @@ def _bind_address(fields: Fields, key: str) -> str:
 def _interface(fields: Fields, key: str) -> str:
     name = fields.text(key)
     # IFNAMSIZ is 16 with the final zero byte.
-    if len(name) > 15 or re.search(r"[\s/]", name):
-        fields.wrong(key, f"{name!r} is not the name of a network interface (15 characters, no blank, no slash)")
+    if len(name) > 15 or re.search(r"[\s/:\"]", name):
+        fields.wrong(key, f"{name!r} is not the name of a network interface (15 characters, no blank, slash, : or quote)")
     return name
 
 

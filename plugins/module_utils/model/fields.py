@@ -12,11 +12,13 @@ have been through a template arrive as text: ``"80"`` is a number, ``"yes"`` a t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from .address import canonical_ip, canonical_network, special_range, why_no_ip
 from .errors import Problems, nearest
 
+_is_dns_label = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?").fullmatch
 _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
@@ -66,6 +68,17 @@ class Fields:
         elif default is None:
             self.missing(key)
         return default or ""
+
+    def dns_label(self, key: str, limit: int = 63, default: str | None = "") -> str:
+        """Text that is a DNS label of at most so many characters: Kubernetes takes no other names of services and
+        ports, and rules hold them as they are.
+        """
+        text = self.text(key, default)
+        if len(text) > limit:
+            self.wrong(key, f"{text!r} is longer than {limit} characters")
+        elif text and not _is_dns_label(text):
+            self.wrong(key, f"{text!r} is not a DNS label: lower-case letters, digits and inner hyphens only")
+        return text
 
     def choice(self, key: str, known: Sequence[str], default: str) -> str:
         """One of the known words; empty text is the default."""

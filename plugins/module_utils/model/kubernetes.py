@@ -41,7 +41,7 @@ class _Metadata(NamedTuple):
     name: str
     namespace: str
     labels: Mapping[object, object]
-    annotations: Fields
+    fields: Fields
 
 
 def parse(objects: object) -> ServiceData:
@@ -91,14 +91,11 @@ def read(objects: list[tuple[str, Fields]], draft: Draft) -> None:
 
 def _metadata(fields: Fields) -> _Metadata:
     metadata = fields.fields("metadata")
-    for key, limit in (("name", 253), ("namespace", 63)):
-        if len(metadata.text(key)) > limit:
-            metadata.wrong(key, f"is longer than {limit} characters")
     return _Metadata(
         metadata.text("name", None),
         metadata.text("namespace") or "default",
         metadata.fields("labels").values,
-        metadata.fields("annotations"),
+        metadata,
     )
 
 
@@ -108,15 +105,14 @@ def _read_service(fields: Fields, metadata: _Metadata, slices: list[Fields], dra
     cluster_ips = _cluster_ips(spec)
     if service_type == "ExternalName" or not cluster_ips:
         return
-    if len(metadata.name) > 63:
-        fields.fields("metadata").wrong("name", "is longer than 63 characters")
     external_ips = spec.service_ips("externalIPs")
     policy = spec.choice("externalTrafficPolicy", POLICIES, "Cluster")
     is_checked = service_type == "LoadBalancer" and policy == "Local"
-    scheduler_name, flags = _scheduling(metadata.annotations)
+    annotations = metadata.fields.fields("annotations")
+    scheduler_name, flags = _scheduling(annotations)
     service = ServicePort(
-        metadata.namespace,
-        metadata.name,
+        metadata.fields.dns_label("namespace") or "default",
+        metadata.fields.dns_label("name"),
         port_name="",
         protocol="",
         family="",
@@ -129,7 +125,7 @@ def _read_service(fields: Fields, metadata: _Metadata, slices: list[Fields], dra
         internal_local=spec.choice("internalTrafficPolicy", POLICIES, "Cluster") == "Local",
         external_local=is_external_local(policy, service_type, external_ips),
         health_check_node_port=node_port(spec, "healthCheckNodePort") if is_checked else 0,
-        topology_mode=_topology_mode(metadata.annotations),
+        topology_mode=_topology_mode(annotations),
         scheduler=scheduler_name,
         scheduler_flags=flags,
     )
@@ -177,20 +173,13 @@ def _ports(spec: Fields) -> list[Port]:
         ports.append(
             Port(
                 port.path,
-                _port_name(port),
+                port.dns_label("name"),
                 port.choice("protocol", PROTOCOLS, "TCP").lower(),
                 port.integer("port", 1, 65535, None),
                 node_port(port, "nodePort"),
             )
         )
     return ports
-
-
-def _port_name(port: Fields) -> str:
-    name = port.text("name")
-    if len(name) > 63:
-        port.wrong("name", "is longer than 63 characters")
-    return name
 
 
 def _endpoints(slices: list[Fields]) -> Endpoints:
@@ -200,7 +189,7 @@ def _endpoints(slices: list[Fields]) -> Endpoints:
         if fields.values.get("addressType") == "FQDN":
             continue
         ports = [
-            (_port_name(port), port.choice("protocol", PROTOCOLS, "TCP").lower(), number)
+            (port.dns_label("name"), port.choice("protocol", PROTOCOLS, "TCP").lower(), number)
             for port in fields.mappings("ports")
             for number in (port.integer("port", 0, 65535),)
             if number

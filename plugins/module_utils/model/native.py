@@ -34,7 +34,6 @@ PORT_KEYS = ("name", "port", "protocol", "target_port", "node_port")
 ENDPOINT_KEYS = ("address", "ports", "node", "weight", "ready", "serving", "terminating", "hints")
 # Keys that make a service one of type LoadBalancer.
 _LOAD_BALANCER_KEYS = ("load_balancer_ips", "load_balancer_source_ranges", "health_check_node_port")
-_is_dns_label = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?").fullmatch
 
 
 class _Target(NamedTuple):
@@ -106,8 +105,8 @@ def _read_service(fields: Fields, draft: Draft) -> None:
     scheduler_name, flags = _scheduling(fields)
     ports = _ports(fields, service_type)
     common = ServicePort(
-        _dns_label(fields, "namespace", 63, "default"),
-        _dns_label(fields, "name", 63, None),
+        fields.dns_label("namespace", default="default"),
+        fields.dns_label("name", default=None),
         port_name="",
         protocol="",
         family="",
@@ -126,18 +125,6 @@ def _read_service(fields: Fields, draft: Draft) -> None:
     )
     endpoints = _endpoints(service, [target for _port, target in ports])
     draft.add(fields.path, common, service.cluster_ips, [port for port, _target in ports], endpoints)
-
-
-def _dns_label(fields: Fields, key: str, limit: int, default: str | None) -> str:
-    """Text that is a DNS label of at most so many characters; Kubernetes takes no other names."""
-    text = fields.text(key, default)
-    if not text:
-        return text
-    if len(text) > limit:
-        fields.wrong(key, f"{text!r} is longer than {limit} characters")
-    elif not _is_dns_label(text):
-        fields.wrong(key, f"{text!r} is not a DNS label: lower-case letters, digits and inner hyphens only")
-    return text
 
 
 def _cluster_ips(fields: Fields) -> tuple[str, ...]:
@@ -192,7 +179,7 @@ def _ports(fields: Fields, service_type: str) -> list[tuple[Port, _Target]]:
         fields.wrong("ports", "must hold at least one port")
     for item in items:
         item.only(PORT_KEYS)
-        name = _dns_label(item, "name", 15, None if len(items) > 1 else "")
+        name = item.dns_label("name", 15, None if len(items) > 1 else "")
         protocol = item.choice("protocol", PROTOCOLS, "tcp")
         number = item.integer("port", 1, 65535, None)
         if service_type == "ClusterIP" and item.has("node_port"):

@@ -114,7 +114,7 @@ def test_durations(text: str, seconds: int) -> None:
             {"bridge_interface": "a-name-too-long-x"},
             (
                 "bridge_interface: 'a-name-too-long-x' is not the name of a network interface "
-                "(15 characters, no blank, no slash)"
+                "(15 characters, no blank, slash, : or quote)"
             ),
         ),
         ({"node_port_addresses": ["primary", "10.0.0.0/8"]}, "node_port_addresses: 'primary' must stand alone"),

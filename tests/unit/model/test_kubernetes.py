@@ -331,7 +331,17 @@ def test_endpoints_of_several_slices_keep_their_order_and_repetitions() -> None:
             {"ports": [{"port": 80, "protocol": "tcp"}]},
             "spec.ports[0].protocol: 'tcp' is not one of TCP, UDP, SCTP (did you mean 'TCP'?)",
         ),
-        ({"ports": [{"port": 80, "name": "p" * 64}]}, "spec.ports[0].name: is longer than 63 characters"),
+        (
+            {"ports": [{"port": 80, "name": "p" * 64}]},
+            f"spec.ports[0].name: '{'p' * 64}' is longer than 63 characters",
+        ),
+        (
+            {"ports": [{"port": 80, "name": 'p"\nflush ruleset'}]},
+            (
+                "spec.ports[0].name: 'p\"\\nflush ruleset' is not a DNS label: lower-case letters, digits and inner "
+                "hyphens only"
+            ),
+        ),
         ({"ports": 80}, "spec.ports: must be a list, not 80"),
         (
             {"ports": [PORT, {**PORT, "port": 81}]},
@@ -360,9 +370,17 @@ def test_endpoints_of_several_slices_keep_their_order_and_repetitions() -> None:
             {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 70000},
             "spec.healthCheckNodePort: 70000 is outside 1024..65535",
         ),
-        ({"metadata": {"name": "w" * 64}}, "metadata.name: is longer than 63 characters"),
+        ({"metadata": {"name": "w" * 64}}, f"metadata.name: '{'w' * 64}' is longer than 63 characters"),
+        (
+            {"metadata": {"name": "w\n-F INPUT\n#"}},
+            (
+                "metadata.name: 'w\\n-F INPUT\\n#' is not a DNS label: lower-case letters, digits and inner hyphens "
+                "only"
+            ),
+        ),
+        ({"metadata": {"name": 5}}, "metadata.name: must be text, not 5"),
         ({"metadata": {"name": None}}, "metadata.name: is required"),
-        ({"metadata": {"namespace": "n" * 64}}, "metadata.namespace: is longer than 63 characters"),
+        ({"metadata": {"namespace": "n" * 64}}, f"metadata.namespace: '{'n' * 64}' is longer than 63 characters"),
         (
             {"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.010"}]}}},
             (
