@@ -183,6 +183,56 @@ def test_the_longest_names_are_taken() -> None:
     assert go(desired).operations == []
 
 
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        ("10.0.0.0/8",),
+        ("10.0.0.7/32",),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("10.0.0.0/8", "10.1.0.0/16"),
+        ("10.0.1.0/24", "10.0.2.0/24"),
+        ("10.0.0.0/25", "10.0.0.128/25"),
+        ("10.0.0.7/32", "10.0.0.7/32"),
+        ("198.51.100.0/24", "192.0.2.0/24"),
+    ],
+)
+def test_source_ranges_are_listed_as_those_of_kube_proxy(ranges: tuple[str, ...]) -> None:
+    """It writes them as they are, and the load balancer's addresses where the node's is among them."""
+    port = service(0)._replace(load_balancer_ips=("192.0.2.100",), source_ranges=ranges)
+    sources = [*ranges, *(["192.0.2.100"] if "192.0.2.0/24" in ranges else [])]
+    text = f"table ip kube-proxy {{\nchain firewall {{\nip saddr != {{ {', '.join(sources)} }} drop\n}}\n}}\n"
+    theirs, problem = nftables.listed_form(Runner(), text)
+    assert problem == ""
+    desired = rule_set(port)
+    firewall = f"firewall-{service_name(port)}"
+    assert desired.nftables["ip kube-proxy"].chains[firewall] == theirs["ip kube-proxy"].chains["firewall"]
+    go(desired)
+    assert difference({**parse(FOREIGN), **desired.nftables}) == []
+    assert go(desired).operations == []
+    one = rule_set(port._replace(source_ranges=("10.9.0.0/16",)))
+    assert brief(go(one)) == [f"change chain {firewall}"]
+    assert brief(go(desired)) == [f"change chain {firewall}"]
+    assert difference({**parse(FOREIGN), **desired.nftables}) == []
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'ip saddr { 10.0.0.1, 10.0.0.1 } drop comment "not { 10.0.0.1 }"',
+        'iifname { "eth0", "eth0" } drop',
+        "tcp dport vmap { 80 : drop }",
+        "update @clients { ip saddr } drop",
+    ],
+)
+def test_a_set_of_one_element_stays_one(rule: str) -> None:
+    clients = "set clients { type ipv4_addr; flags dynamic; }"
+    tables, problem = nftables.listed_form(Runner(), f"table ip office {{\n{clients}\nchain a {{\n{rule}\n}}\n}}\n")
+    assert problem == ""
+    desired = RuleSet.empty()._replace(nftables=tables)
+    assert brief(go(desired)) == ["add table office"]
+    assert difference({**parse(FOREIGN), **tables}) == []
+
+
 def test_a_service_that_goes_leaves_nothing() -> None:
     ports = [service(index, node_port=30000 + index, affinity_timeout=60) for index in range(3)]
     go(rule_set(*ports))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..plan.nftables import ChainChange, ElementChange, OtherChange, SetChange, TableChange
 from ..plan.operation import ADD, Operation
-from ..state.nftables import Table, Tables, element_text, parse, table_lines
+from ..state.nftables import Chain, Table, Tables, element_text, parse, table_lines
 from . import nftables_dump
 from .command import CommandError, KernelError, Result, Runner, UnchangedError
 from .namespace import in_fresh_namespace
@@ -37,6 +37,8 @@ MAX_TESTED = 2000
 # Kernels before 6.2 hold on to what deleted elements led to for a moment.
 DELETE_ATTEMPTS = 5
 DELETE_PAUSE = 0.5
+# Of a rule: what is quoted, the element that a packet adds, and an anonymous set of one.
+SET_OF_ONE = re.compile(r'"[^"]*"|@\S+ \{|\{ ((?:"[^"]*"|[^\s{}",])+) \}')
 NUL = b"\0"
 _TABLE_NAME = 1
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
@@ -246,16 +248,28 @@ def _additions(operations: list[Operation]) -> Iterator[str]:
         change = operation.payload
         if isinstance(change, TableChange):
             if change.content is not None:
-                yield from table_lines(change.table, change.content)
+                chains = {name: _written(chain) for name, chain in change.content.chains.items()}
+                yield from table_lines(change.table, change.content._replace(chains=chains))
         elif not isinstance(change, OtherChange) and change.content is not None:
             block = blocks.setdefault(change.table, Table.empty())
             if isinstance(change, ChainChange):
-                block.chains[change.name] = change.content
+                block.chains[change.name] = _written(change.content)
             elif isinstance(change, SetChange):
                 block.sets[change.name] = change.content
     for name, block in blocks.items():
         yield from table_lines(name, block)
     yield from _added_elements(operations)
+
+
+def _written(chain: Chain) -> Chain:
+    """The chain as nft has to be given it: to a set of one element in a rule it takes the braces away, unless that one
+    is what several merge into.
+    """
+    return chain._replace(rules=tuple([SET_OF_ONE.sub(_twice, rule) for rule in chain.rules]))
+
+
+def _twice(found: re.Match[str]) -> str:
+    return f"{{ {found[1]}, {found[1]} }}" if found[1] else found[0]
 
 
 def _added_elements(operations: list[Operation]) -> Iterator[str]:

@@ -134,7 +134,8 @@ def local_match(family: str, node: Node, configuration: ProxyConfiguration, unle
 def address_set(networks: Iterable[str]) -> str:
     """Networks of one family as nft prints an anonymous set that it was given so: sorted, merged, a single one bare.
 
-    What overlaps or adjoins becomes a range of addresses, unless a prefix says the same.
+    What overlaps or adjoins becomes a range of addresses, unless a prefix says the same. Where all merge into one, it
+    stays a set.
     """
     ranges: list[list[int]] = []
     parsed = [ip_network(network) for network in networks]
@@ -148,7 +149,7 @@ def address_set(networks: Iterable[str]) -> str:
     for first, last in ranges:
         found = list(summarize_address_range(make(first), make(last)))
         texts.append(_network(str(found[0])) if len(found) == 1 else f"{make(first)}-{make(last)}")
-    return texts[0] if len(texts) == 1 else f"{{ {', '.join(texts)} }}"
+    return texts[0] if len(parsed) == 1 else f"{{ {', '.join(texts)} }}"
 
 
 def _network(text: str) -> str:
