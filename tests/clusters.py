@@ -154,7 +154,7 @@ class _Service:
         self.number = number
         self.families = _choice(source, ("ipv4",), ("ipv6",), ("ipv4", "ipv6"), ("ipv6", "ipv4"))
         self.type = _choice(source, "ClusterIP", "NodePort", "LoadBalancer", "LoadBalancer")
-        self.external_ips = self._some(EXTERNAL, 2) if self._chance(3) else []
+        self.external_ips = self._some_twice(EXTERNAL, 2) if self._chance(3) else []
 
     def document(self) -> Document:
         source, number = self.source, self.number
@@ -181,8 +181,8 @@ class _Service:
         if self.type != "ClusterIP" or self.external_ips:
             found["external_traffic_policy"] = _choice(source, "Cluster", "Local")
         if self.type == "LoadBalancer":
-            found["load_balancer_ips"] = self._some(EXTERNAL, 2)
-            found["load_balancer_source_ranges"] = self._some(SOURCE_RANGES, 3) if self._chance(2) else []
+            found["load_balancer_ips"] = self._some_twice(EXTERNAL, 2)
+            found["load_balancer_source_ranges"] = self._some_twice(SOURCE_RANGES, 3) if self._chance(2) else []
             if found["external_traffic_policy"] == "Local":
                 found["health_check_node_port"] = 32000 + number
         return found
@@ -223,8 +223,10 @@ class _Service:
     def _chance(self, out_of: int) -> bool:
         return self.source.randrange(out_of) == 0
 
-    def _some(self, by_family: dict[str, list[str]], most: int) -> list[str]:
-        return self._sample([text for family in self.families for text in by_family[family]], most)
+    def _some_twice(self, by_family: dict[str, list[str]], most: int) -> list[str]:
+        """Some, now and then the first of them twice."""
+        found = self._sample([text for family in self.families for text in by_family[family]], most)
+        return [*found, *(found[:1] if self._chance(4) else [])]
 
     def _sample(self, values: Sequence[str], most: int) -> list[str]:
         return self.source.sample(values, min(self.source.randint(0, most), len(values)))

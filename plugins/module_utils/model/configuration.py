@@ -83,7 +83,7 @@ def _kubernetes_node(fields: Fields) -> Node:
     for entry in fields.fields("status").mappings("addresses"):
         if entry.text("type") in found:
             found[entry.text("type")].append(ip(entry.text("address"), entry.at("address"), fields.problems))
-    pod_cidrs = spec.networks("podCIDRs")
+    pod_cidrs = without_repetition(spec.networks("podCIDRs"))
     if not pod_cidrs and spec.text("podCIDR"):
         pod_cidrs = without_repetition([network(spec.text("podCIDR"), spec.at("podCIDR"), fields.problems)])
     return Node(
@@ -98,8 +98,8 @@ def _native_node(fields: Fields) -> Node:
     fields.only(_NODE_KEYS)
     return Node(
         fields.text("name", None).lower(),
-        fields.service_ips("addresses"),
-        fields.networks("pod_cidrs"),
+        without_repetition(fields.service_ips("addresses")),
+        without_repetition(fields.networks("pod_cidrs")),
         fields.text("zone"),
     )
 
@@ -169,7 +169,7 @@ def _scheduler(fields: Fields, key: str) -> str:
 
 
 def _networks(fields: Fields, key: str) -> tuple[str, ...]:
-    return fields.networks(key)
+    return without_repetition(fields.networks(key))
 
 
 def _cluster_cidrs(fields: Fields, key: str) -> tuple[str, ...]:
@@ -179,7 +179,7 @@ def _cluster_cidrs(fields: Fields, key: str) -> tuple[str, ...]:
         items = [item.strip() for item in value.split(",") if item.strip()]
         networks = without_repetition(network(item, fields.at(key), fields.problems) for item in items)
     else:
-        networks = fields.networks(key)
+        networks = _networks(fields, key)
     if len({family_of(item) for item in networks}) < len(networks):
         fields.wrong(key, f"{', '.join(networks)} are of one family; at most one network per family is possible")
     return networks
@@ -189,7 +189,7 @@ def _node_port_addresses(fields: Fields, key: str) -> tuple[str, ...]:
     """Networks, or the word ``primary`` alone."""
     texts = [text for _path, text in fields.texts(key)]
     if PRIMARY not in texts:
-        return fields.networks(key)
+        return _networks(fields, key)
     if len(texts) > 1:
         fields.wrong(key, f"{PRIMARY!r} must stand alone")
     return (PRIMARY,)
@@ -200,7 +200,7 @@ def _check(configuration: ProxyConfiguration, problems: Problems) -> None:
     for mode, name in (("BridgeInterface", "bridge_interface"), ("InterfaceNamePrefix", "interface_name_prefix")):
         if configuration.detect_local_mode == mode and not getattr(configuration, name):
             problems.add(name, f"is required where detect_local_mode is {mode}")
-    if configuration.version == "1.30" and configuration.node_port_addresses == (PRIMARY,):
+    if configuration.node_port_addresses == (PRIMARY,) and not VERSIONS[configuration.version].primary_node_ports:
         problems.add("node_port_addresses", f"{PRIMARY!r} is known from version 1.31 on")
     if configuration.mode == "nftables" and not VERSIONS[configuration.version].nftables:
         known = " or ".join(version for version in VERSIONS if VERSIONS[version].nftables)

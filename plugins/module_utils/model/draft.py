@@ -12,11 +12,10 @@ from typing import Dict, List, NamedTuple, Tuple
 
 from .address import family_of
 from .errors import Problems
-from .fields import Fields, service_ip
+from .fields import service_ip
 from .service import Endpoint, ServiceData, ServicePort
 from .validation import check_port_names, check_services
 
-NODE_PORTS = (1024, 65535)
 # (family, port name, protocol) -> endpoints
 Endpoints = Dict[Tuple[str, str, str], List[Endpoint]]
 
@@ -83,11 +82,6 @@ def one_per_family(texts: list[tuple[str, str]], problems: Problems) -> tuple[st
         if address and by_family.setdefault(family_of(address), address) != address:
             problems.add(path, f"{text} is a second {family_of(address)} cluster IP")
     return tuple(by_family.values())
-
-
-def node_port(fields: Fields, key: str) -> int:
-    """A node port, or a health check node port; 0 for none."""
-    return 0 if fields.values.get(key) == 0 else fields.integer(key, *NODE_PORTS)
 
 
 def of_family(family: str, addresses: tuple[str, ...]) -> tuple[str, ...]:

@@ -146,12 +146,12 @@ class Fields:
                 self.problems.add(path, f"must be text, not {describe(item)}")
 
     def service_ips(self, key: str) -> tuple[str, ...]:
-        """The addresses of the list under a key to which a service can lead, each once."""
-        return without_repetition(service_ip(text, path, self.problems) for path, text in self.texts(key))
+        """The addresses of the list under a key to which a service can lead, as often as they are given."""
+        return without_empty(service_ip(text, path, self.problems) for path, text in self.texts(key))
 
-    def networks(self, key: str, exact: bool = False) -> tuple[str, ...]:
-        """The networks of the list under a key, each once. ``exact`` forbids bits beyond the prefix length."""
-        return without_repetition(network(text, path, self.problems, exact) for path, text in self.texts(key))
+    def networks(self, key: str) -> tuple[str, ...]:
+        """The networks of the list under a key, as often as they are given."""
+        return without_empty(network(text, path, self.problems) for path, text in self.texts(key))
 
 
 def describe(value: object) -> str:
@@ -177,7 +177,12 @@ def whole_number(value: object) -> int | None:
 
 def without_repetition(values: Iterable[str]) -> tuple[str, ...]:
     """Every value that is not empty once, in the order given."""
-    return tuple(value for value in dict.fromkeys(values) if value)
+    return without_empty(dict.fromkeys(values))
+
+
+def without_empty(values: Iterable[str]) -> tuple[str, ...]:
+    """Every value that is not empty, in the order given."""
+    return tuple([value for value in values if value])
 
 
 def ip(text: str, path: str, problems: Problems) -> str:

@@ -17,15 +17,17 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from .address import family_of
-from .draft import Draft, Endpoints, Port, is_external_local, node_port, one_per_family
+from .draft import Draft, Endpoints, Port, is_external_local, one_per_family
 from .errors import Problems
-from .fields import Fields, describe, ip, service_ip, whole_number, without_repetition
+from .fields import Fields, describe, ip, service_ip, whole_number, without_empty, without_repetition
 from .scheduling import MAXIMUM_WEIGHT, scheduler, scheduler_flag
 from .service import Endpoint, ServiceData, ServicePort
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 POLICIES = ("Cluster", "Local")
+# 0 for none. Which ones a cluster gives out is set at its API server (--service-node-port-range).
+NODE_PORTS = (0, 65535)
 
 LABEL_PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 LABEL_HEADLESS = "service.kubernetes.io/headless"
@@ -124,7 +126,7 @@ def _read_service(fields: Fields, metadata: _Metadata, slices: list[Fields], dra
         affinity_timeout=_affinity_timeout(spec),
         internal_local=spec.choice("internalTrafficPolicy", POLICIES, "Cluster") == "Local",
         external_local=is_external_local(policy, service_type, external_ips),
-        health_check_node_port=node_port(spec, "healthCheckNodePort") if is_checked else 0,
+        health_check_node_port=spec.integer("healthCheckNodePort", *NODE_PORTS) if is_checked else 0,
         topology_mode=_topology_mode(annotations),
         scheduler=scheduler_name,
         scheduler_flags=flags,
@@ -139,13 +141,16 @@ def _cluster_ips(spec: Fields) -> tuple[str, ...]:
 
 
 def _load_balancer_ips(fields: Fields) -> tuple[str, ...]:
-    """Those that are to be programmed: an address of ipMode Proxy is for the load balancer itself."""
+    """Those that are to be programmed: an address of ipMode Proxy is for the load balancer itself.
+
+    As external IPs and source ranges, kube-proxy takes one that is given twice twice.
+    """
     found: list[str] = []
     for ingress in fields.fields("status").fields("loadBalancer").mappings("ingress"):
         text = ingress.text("ip")
         if text and ingress.choice("ipMode", ("VIP", "Proxy"), "VIP") == "VIP":
             found.append(service_ip(text, ingress.at("ip"), ingress.problems))
-    return without_repetition(found)
+    return without_empty(found)
 
 
 def _affinity_timeout(spec: Fields) -> int:
@@ -176,7 +181,7 @@ def _ports(spec: Fields) -> list[Port]:
                 port.dns_label("name"),
                 port.choice("protocol", PROTOCOLS, "TCP").lower(),
                 port.integer("port", 1, 65535, None),
-                node_port(port, "nodePort"),
+                port.integer("nodePort", *NODE_PORTS),
             )
         )
     return ports

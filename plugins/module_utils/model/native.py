@@ -16,14 +16,16 @@ import re
 from typing import NamedTuple
 
 from .address import canonical_ip, family_of
-from .draft import Draft, Endpoints, Port, is_external_local, node_port, one_per_family
+from .draft import Draft, Endpoints, Port, is_external_local, one_per_family
 from .errors import nearest
-from .fields import Fields, network, service_ip, without_repetition
+from .fields import Fields, network, service_ip, without_empty, without_repetition
 from .scheduling import MAXIMUM_WEIGHT, scheduler, scheduler_flag
 from .service import PROTOCOLS, Endpoint, ServiceData, ServicePort
 
 TYPES = ("ClusterIP", "NodePort", "LoadBalancer")
 POLICIES = ("Cluster", "Local")
+# Below are the ports of the node's own programs.
+NODE_PORTS = (1024, 65535)
 SERVICE_KEYS = (
     *("name", "namespace", "type", "cluster_ip", "cluster_ips", "external_ips", "load_balancer_ips"),
     *("load_balancer_source_ranges", "session_affinity", "session_affinity_timeout", "internal_traffic_policy"),
@@ -62,16 +64,14 @@ class _Service:
         return address
 
     def ips(self, key: str) -> tuple[str, ...]:
-        """The addresses of the list under a key."""
+        """The addresses of the list under a key, as often as they are given: kube-proxy writes a rule for each."""
         texts = self.fields.texts(key)
-        return without_repetition(self.usable(service_ip(text, path, self.problems), path) for path, text in texts)
+        return without_empty(self.usable(service_ip(text, path, self.problems), path) for path, text in texts)
 
     def networks(self, key: str) -> tuple[str, ...]:
-        """The networks of the list under a key."""
+        """The networks of the list under a key, as often as they are given."""
         texts = self.fields.texts(key)
-        return without_repetition(
-            self.usable(network(text, path, self.problems, exact=True), path) for path, text in texts
-        )
+        return without_empty(self.usable(network(text, path, self.problems, exact=True), path) for path, text in texts)
 
 
 def parse(document: object, path: str = "services") -> ServiceData:
@@ -163,7 +163,12 @@ def _affinity_timeout(fields: Fields) -> int:
 def _health_check_node_port(fields: Fields, policy: str) -> int:
     if fields.has("health_check_node_port") and policy != "Local":
         fields.wrong("health_check_node_port", "has no effect without external_traffic_policy: Local")
-    return node_port(fields, "health_check_node_port")
+    return _node_port(fields, "health_check_node_port")
+
+
+def _node_port(fields: Fields, key: str) -> int:
+    """A node port, or a health check node port; 0 for none."""
+    return 0 if fields.values.get(key) == 0 else fields.integer(key, *NODE_PORTS)
 
 
 def _scheduling(fields: Fields) -> tuple[str, tuple[str, ...]]:
@@ -187,7 +192,7 @@ def _ports(fields: Fields, service_type: str) -> list[tuple[Port, _Target]]:
         if service_type == "NodePort" and not item.has("node_port"):
             item.wrong("node_port", "is required for type NodePort")
         target = _Target(name, protocol, item.integer("target_port", 1, 65535, number))
-        ports.append((Port(item.path, name, protocol, number, node_port(item, "node_port")), target))
+        ports.append((Port(item.path, name, protocol, number, _node_port(item, "node_port")), target))
     return ports
 
 

@@ -63,16 +63,14 @@ def _unique(endpoints: Sequence[Endpoint], node: Node, version: Version) -> list
     found = {}
     for endpoint in endpoints:
         name = str(endpoint)
-        other = found.get(name)
-        if other is None or _preferred(endpoint, other, node, version):
+        if name not in found or _preferred(endpoint, node, version):
             found[name] = endpoint
     return [found[name] for name in sorted(found)]
 
 
-def _preferred(endpoint: Endpoint, other: Endpoint, node: Node, version: Version) -> bool:
-    if version.local_duplicate_wins:
-        return endpoint.node == node.name and other.node != node.name
-    return other.terminating and not endpoint.terminating
+def _preferred(endpoint: Endpoint, node: Node, version: Version) -> bool:
+    """Whether it takes the place of one with the same ip:port that came before, whatever that one is."""
+    return endpoint.node == node.name if version.local_duplicate_wins else not endpoint.terminating
 
 
 def _for_topology(

@@ -16,8 +16,11 @@ class Version(NamedTuple):
 
     ``topology_needs_annotation``: zone hints count only on services with the topology annotation (until 1.30).
     ``node_hints``: hints.forNodes count (from 1.33, on by default from 1.34).
-    ``local_duplicate_wins``: of two endpoints with one ip:port the local one counts (until 1.35), else the one not
-    terminating.
+    ``local_duplicate_wins``: of endpoints with one ip:port the last on this node counts (until 1.35), else the last that
+    is not terminating; where there is none, the first of all.
+    ``conntrack_cap``: more entries than these of connection tracking kube-proxy does not ask for by the number of
+    processors (from 1.36), None for no limit.
+    ``primary_node_ports``: the node port addresses may be ``primary`` (from 1.31).
     ``zero_cidr_is_any``: a source range 0.0.0.0/0 or ::/0 means no source ranges (from 1.34).
     ``accounting``: iptables mode counts some packets through nfacct objects, where the kernel has them (from 1.31).
     ``nftables``: the collection writes this version's tables of nftables mode.
@@ -26,6 +29,8 @@ class Version(NamedTuple):
     topology_needs_annotation: bool
     node_hints: bool
     local_duplicate_wins: bool
+    conntrack_cap: int | None
+    primary_node_ports: bool
     zero_cidr_is_any: bool
     accounting: bool
     nftables: bool
@@ -36,6 +41,8 @@ VERSIONS = {
         topology_needs_annotation=True,
         node_hints=False,
         local_duplicate_wins=True,
+        conntrack_cap=None,
+        primary_node_ports=False,
         zero_cidr_is_any=False,
         accounting=False,
         nftables=False,
@@ -44,6 +51,8 @@ VERSIONS = {
         topology_needs_annotation=False,
         node_hints=True,
         local_duplicate_wins=False,
+        conntrack_cap=1048576,
+        primary_node_ports=True,
         zero_cidr_is_any=True,
         accounting=True,
         nftables=True,

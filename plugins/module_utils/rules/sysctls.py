@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..model.version import VERSIONS
 from .facts import NodeFacts, localhost_node_ports
 
 if TYPE_CHECKING:
     from ..model.node import Node, ProxyConfiguration
-
-# kube-proxy 1.36 caps the automatic value.
-CONNTRACK_MAX_CAP = 1048576
 
 
 def ipvs_sysctls(configuration: ProxyConfiguration, facts: NodeFacts) -> dict[str, str]:
@@ -58,8 +56,8 @@ def conntrack_sysctls(configuration: ProxyConfiguration, facts: NodeFacts) -> di
     if configuration.conntrack_tcp_be_liberal:
         sysctls[prefix + "tcp_be_liberal"] = "1"
     if facts.conntrack_buckets and configuration.conntrack_max_per_core:
-        automatic = min(configuration.conntrack_max_per_core * facts.cpus, CONNTRACK_MAX_CAP)
-        entries = max(automatic, configuration.conntrack_min)
+        automatic, cap = configuration.conntrack_max_per_core * facts.cpus, VERSIONS[configuration.version].conntrack_cap
+        entries = cap if cap and automatic > cap else max(automatic, configuration.conntrack_min)
         sysctls[prefix + "max"] = str(entries)
         # The table of buckets only ever grows: four entries a bucket.
         sysctls[prefix + "buckets"] = str(max(entries // 4, facts.conntrack_buckets))

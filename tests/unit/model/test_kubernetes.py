@@ -181,7 +181,10 @@ def test_addresses_of_a_family_without_cluster_ip_are_dropped() -> None:
         ([{"ip": "203.0.113.10", "ipMode": "VIP"}], ("203.0.113.10",)),
         ([{"ip": "203.0.113.10", "ipMode": "Proxy"}], ()),
         ([{"hostname": "lb.example.org"}], ()),
-        ([{"ip": "203.0.113.10"}, {"ip": "203.0.113.9"}, {"ip": "203.0.113.10"}], ("203.0.113.10", "203.0.113.9")),
+        (
+            [{"ip": "203.0.113.10"}, {"ip": "203.0.113.9"}, {"ip": "203.0.113.10"}],
+            ("203.0.113.10", "203.0.113.9", "203.0.113.10"),
+        ),
         (None, ()),
     ],
 )
@@ -238,6 +241,8 @@ def test_internal_traffic_policy() -> None:
 def test_node_ports(policy: str) -> None:
     assert one(type="NodePort", externalTrafficPolicy=policy, ports=[{**PORT, "nodePort": 30080}]).node_port == 30080
     assert one(type="NodePort", externalTrafficPolicy=policy, ports=[{**PORT, "nodePort": 0}]).node_port == 0
+    # An API server may be told to give out any.
+    assert one(type="NodePort", externalTrafficPolicy=policy, ports=[{**PORT, "nodePort": 443}]).node_port == 443
 
 
 @pytest.mark.parametrize(
@@ -259,7 +264,7 @@ def test_topology_mode(annotations: Object, mode: str) -> None:
 
 def test_source_ranges_stay_as_given_and_the_version_says_what_a_zero_cidr_means() -> None:
     port = one(loadBalancerSourceRanges=["198.51.100.7/24", "0.0.0.0/0", "198.51.100.0/24"])
-    assert port.source_ranges == ("198.51.100.0/24", "0.0.0.0/0")
+    assert port.source_ranges == ("198.51.100.0/24", "0.0.0.0/0", "198.51.100.0/24")
     assert effective_source_ranges(port, zero_cidr_means_any=False) == port.source_ranges
     assert effective_source_ranges(port, zero_cidr_means_any=True) == ()
     limited = one(loadBalancerSourceRanges=["198.51.100.0/24"])
@@ -324,7 +329,7 @@ def test_endpoints_of_several_slices_keep_their_order_and_repetitions() -> None:
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"ports": [{"port": 80, "nodePort": 80}]}, "spec.ports[0].nodePort: 80 is outside 1024..65535"),
+        ({"ports": [{"port": 80, "nodePort": 65536}]}, "spec.ports[0].nodePort: 65536 is outside 0..65535"),
         ({"ports": [{"port": 0}]}, "spec.ports[0].port: 0 is outside 1..65535"),
         ({"ports": [{"name": "x"}]}, "spec.ports[0].port: is required"),
         (
@@ -368,7 +373,7 @@ def test_endpoints_of_several_slices_keep_their_order_and_repetitions() -> None:
         ),
         (
             {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 70000},
-            "spec.healthCheckNodePort: 70000 is outside 1024..65535",
+            "spec.healthCheckNodePort: 70000 is outside 0..65535",
         ),
         ({"metadata": {"name": "w" * 64}}, f"metadata.name: '{'w' * 64}' is longer than 63 characters"),
         (

@@ -196,8 +196,8 @@ def test_endpoints_keep_their_order_and_repetitions() -> None:
     ]
 
 
-def test_repeated_addresses_count_once() -> None:
-    assert one(external_ips=["198.51.100.50", "198.51.100.50"]).external_ips == ("198.51.100.50",)
+def test_repeated_addresses_stay() -> None:
+    assert one(external_ips=["198.51.100.50", "198.51.100.50"]).external_ips == ("198.51.100.50", "198.51.100.50")
 
 
 def test_service_ports_are_sorted_by_family_namespace_and_name() -> None:

@@ -156,16 +156,20 @@ def test_topology_leaves_local_sets_alone(version: str) -> None:
 @pytest.mark.parametrize(
     ("endpoints", "old", "new"),
     [
-        # The address is the same: up to 1.35 the one on this node counts, from then on the one that stays.
+        # The address is the same: up to 1.35 the last on this node counts, from then on the last that stays.
         ("r1 draining; r1 on=node-a", "r1 | r1 | yes", "r1 | r1 | yes"),
         ("r1 on=node-a draining; r1", "r1 | r1 | yes", "r1 | - | yes"),
         ("r1; r1 on=node-a draining", "r1 | r1 | yes", "r1 | - | yes"),
-        ("r1 on=node-a unready; r1", "- | - | no", "- | - | no"),
-        ("r1; r1 on=node-a unready", "- | - | no", "r1 | - | yes"),
-        ("r1; r1 unready", "r1 | - | yes", "r1 | - | yes"),
+        ("r1 on=node-a unready; r1", "- | - | no", "r1 | - | yes"),
+        ("r1; r1 on=node-a unready", "- | - | no", "- | - | no"),
+        ("r1; r1 unready", "r1 | - | yes", "- | - | no"),
+        ("r1 unready; r1", "- | - | no", "r1 | - | yes"),
+        ("r1 on=node-a unready; r1 on=node-a", "r1 | r1 | yes", "r1 | r1 | yes"),
+        ("r1 on=node-a; r1 on=node-a unready; r1 on=node-a draining", "r1 | r1 | yes", "- | - | no"),
+        ("r1 draining; r1 on=node-b draining", "r1 | - | yes", "r1 | - | yes"),
     ],
 )
-def test_one_address_in_two_slices(endpoints: str, old: str, new: str) -> None:
+def test_one_address_several_times(endpoints: str, old: str, new: str) -> None:
     for version, expected in ((OLD, old), (NEW, new)):
         assert selected(EXTERNAL_LOCAL, endpoints, version) == expected
 

@@ -1,0 +1,38 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What kube-proxy makes of the settings of connection tracking."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import ProxyConfiguration
+from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import NodeFacts
+from ansible_collections.kubenode.proxy.plugins.module_utils.rules.sysctls import conntrack_sysctls
+
+PREFIX = "net.netfilter.nf_conntrack_"
+
+
+@pytest.mark.parametrize(
+    ("version", "cpus", "minimum", "entries"),
+    [
+        ("1.36", 2, 131072, 131072),
+        ("1.36", 8, 131072, 262144),
+        ("1.36", 64, 131072, 1048576),
+        ("1.36", 64, 1500000, 1048576),
+        ("1.36", 32, 1500000, 1500000),
+        ("1.30", 64, 131072, 2097152),
+        ("1.30", 64, 3000000, 3000000),
+    ],
+)
+def test_entries_of_connection_tracking(version: str, cpus: int, minimum: int, entries: int) -> None:
+    configuration = ProxyConfiguration(version=version, conntrack_max_per_core=32768, conntrack_min=minimum)
+    found = conntrack_sysctls(configuration, NodeFacts((6, 1), (), cpus=cpus, conntrack_buckets=262144))
+    assert found[f"{PREFIX}max"] == str(entries)
+    assert found[f"{PREFIX}buckets"] == str(max(entries // 4, 262144))
+
+
+def test_without_entries_a_core_their_number_stays() -> None:
+    configuration = ProxyConfiguration(conntrack_max_per_core=0, conntrack_min=131072)
+    assert f"{PREFIX}max" not in conntrack_sysctls(configuration, NodeFacts((6, 1), (), cpus=64, conntrack_buckets=262144))
