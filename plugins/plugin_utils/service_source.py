@@ -206,21 +206,20 @@ def _known(cache: str, entry: str, changed_ns: int) -> CanonicalFile | None:
     """What the entry names, unless the source may have changed since without a trace."""
     try:
         with open(entry, encoding="utf-8") as file:
-            checksum, read_ns = file.read().split()
+            checksum, text = file.read().split()
+        read_ns = int(text)
         found = CanonicalFile(os.path.join(cache, f"{checksum}.json"), checksum)
         for path in (entry, found.path):
             os.utime(path)
     except (FileNotFoundError, ValueError):
         return None
-    return None if 0 <= int(read_ns) - changed_ns < SETTLE_SECONDS * 1e9 else found
+    return None if 0 <= read_ns - changed_ns < SETTLE_SECONDS * 1e9 else found
 
 
 def _keep(cache: str, text: str) -> CanonicalFile:
     checksum = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     path = os.path.join(cache, f"{checksum}.json")
-    if not os.path.exists(path):
-        _replace(path, text)
-    os.utime(path)
+    _replace(path, text)
     return CanonicalFile(path, checksum)
 
 

@@ -283,6 +283,14 @@ def test_an_empty_node_is_filled_and_emptied(node: Node) -> None:
     assert all(not chain.rules and chain.policy for chains in node.tables().values() for chain in chains.values())
 
 
+@pytest.mark.parametrize("odd", ["\u2028", "\x85", "\x0b", "\x1c", "\udcff"])
+def test_a_comment_may_hold_what_ends_lines_elsewhere_or_is_no_text(odd: str, node: Node) -> None:
+    desired: Tables = {"filter": {"KUBE-A": Chain(None, (f'-m comment --comment "a{odd}b" -j ACCEPT',))}}
+    assert node.converge(desired) == 1
+    assert node.converge(desired) == 0
+    assert node.converge({}) == 1
+
+
 @pytest.mark.parametrize(
     ("present", "wanted", "result"),
     [

@@ -161,6 +161,18 @@ def test_a_second_run_looks_at_nothing_and_finds_the_same(runs: Runs, monkeypatc
     assert second.result["service_ports"] == 6
 
 
+def test_rules_of_others_that_are_no_text_are_put_right_and_come_back(tmp_path: Path) -> None:
+    runs = Runs("iptables", tmp_path)
+    runs(services(2))
+    command_line = [b"iptables-nft", b"-A", b"KUBE-FORWARD", b"-m", b"comment", b"--comment", b"a\xffb", b"-j", b"DROP"]
+    subprocess.run(command_line, check=True)
+    assert runs(services(2)).found == ["change chain"]
+    assert runs(services(2)).found == []
+    assert runs.call(False, state="restored", snapshot=None)["changed"]
+    saved = subprocess.run(["iptables-nft-save"], check=True, capture_output=True).stdout
+    assert saved.count(b'--comment "a\xffb" -j DROP') == 1
+
+
 def test_one_endpoint_changes_its_objects_and_files_and_nothing_else(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

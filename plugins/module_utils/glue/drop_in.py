@@ -16,6 +16,7 @@ from ..kernel import files
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..model.errors import Problems
     from ..plan.operation import Operation
 
 
@@ -33,13 +34,12 @@ def path_of(params: dict[str, Any]) -> str:
     return f"{params['directory']}/{params['file']}"
 
 
-def problem_of(params: dict[str, Any]) -> list[str]:
-    """What is wrong with the options; [] for nothing."""
+def check(params: dict[str, Any], problems: Problems) -> None:
+    """Adds what is wrong with the options."""
     name = params["file"]
     # Programs pass over files of another ending, in silence.
     if "/" in name or not name.endswith(".conf") or name.startswith("."):
-        return [f"file: {name!r} has to be a file name that ends with .conf, without a directory"]
-    return []
+        problems.add("file", f"{name!r} has to be a file name that ends with .conf, without a directory")
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..model.address import canonical_ip, family_of, special_range, why_no_ip
 from ..model.errors import InputError, Problems
+from ..model.fields import whole_number
 from ..plan.node import plan_link
 from ..state.node import Link
 from ..state.rule_set import RuleSet
@@ -53,7 +54,8 @@ def work(module: Call) -> dict[str, Any]:
         node.runner, node.links, link.name if link else params["link"], exact=params["policy"] == "exact"
     )
     desired = RuleSet.empty()._replace(link=link)
-    outcome = converge({"link": subsystem}, desired, module.check_mode)
+    with node.lock(module.check_mode):
+        outcome = converge({"link": subsystem}, desired, module.check_mode)
     if module.check_mode:
         outcome = outcome._replace(after=subsystem.expected(desired))
     return result_of(module, outcome, node)
@@ -93,14 +95,14 @@ def _address(text: str, path: str, problems: Problems) -> str:
         problems.add(path, f"{text!r} {why_no_ip(bare)}")
         return ""
     longest = WHOLE_ADDRESS[family_of(address)]
-    if slash and not (length.isdigit() and 0 < int(length) <= longest):
+    if slash and not 0 < (whole_number(length) or 0) <= longest:
         problems.add(path, f"{text!r} has no prefix length of {family_of(address)}, 1..{longest}: leave it out")
         return ""
     if special_range(address) or address.startswith(("fe8", "fe9", "fea", "feb")):
         kind = special_range(address) or "link-local"
         problems.add(path, f"{address} is a {kind} address, which a dummy link is not for")
         return ""
-    return f"{address}/{int(length) if slash else longest}"
+    return f"{address}/{whole_number(length) or longest}"
 
 
 class Addresses(DummyLink):

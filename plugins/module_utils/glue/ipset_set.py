@@ -11,7 +11,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from ..model.errors import InputError
+from ..model.errors import Problems
 from ..plan import ipset as plan_ipset
 from ..plan.operation import Ownership
 from ..rules.ipvs_sets import OWN_SETS
@@ -75,7 +75,8 @@ def work(module: Call) -> dict[str, Any]:
     desired = RuleSet.empty()._replace(sets=sets)
     node = access(module)
     exact = module.params["members_policy"] == "exact"
-    outcome = converge(node.subsystems(["sets"], ownership, desired, exact=exact), desired, module.check_mode)
+    with node.lock(module.check_mode):
+        outcome = converge(node.subsystems(["sets"], ownership, desired, exact=exact), desired, module.check_mode)
     if module.check_mode:
         after = plan_ipset.expected(outcome.before.sets, sets, exact)
         outcome = outcome._replace(after=outcome.after._replace(sets=after))
@@ -85,38 +86,37 @@ def work(module: Call) -> dict[str, Any]:
 def desired_sets(params: dict[str, Any]) -> tuple[dict[str, IPSet], frozenset[str]]:
     """-> (sets that should be there, names of sets that should not). Raises InputError."""
     items = params["sets"] if params["sets"] is not None else [params]
-    problems: list[str] = []
+    problems = Problems()
     sets: dict[str, IPSet] = {}
     absent = set()
     for index, item in enumerate(items):
         path = f"sets[{index}]." if params["sets"] is not None else ""
         name = item["name"]
         if name in sets or name in absent:
-            problems.append(f"{path}name: {name} is given twice")
+            problems.add(f"{path}name", f"{name} is given twice")
         elif len(name) > MAX_NAME_LENGTH:
-            problems.append(f"{path}name: {name} is longer than {MAX_NAME_LENGTH} characters")
+            problems.add(f"{path}name", f"{name} is longer than {MAX_NAME_LENGTH} characters")
         elif item["state"] == "absent":
             absent.add(name)
         elif not item["type"]:
-            problems.append(f"{path}type: is required where the state is present")
+            problems.add(f"{path}type", "is required where the state is present")
         else:
             sets[name] = _set(item, path, problems)
-    if problems:
-        raise InputError(problems)
+    problems.raise_if_any()
     return sets, frozenset(absent)
 
 
-def _set(item: dict[str, Any], path: str, problems: list[str]) -> IPSet:
+def _set(item: dict[str, Any], path: str, problems: Problems) -> IPSet:
     members: dict[str, str] = {}
     for index, entry in enumerate(item["members"]):
         try:
             members.update(normalise(item["type"], item["family"], entry))
         except ValueError as error:
-            problems.append(f"{path}members[{index}]: {error}")
+            problems.add(f"{path}members[{index}]", str(error))
     return IPSet(item["name"], item["type"], _create_options(item, path, problems), members)
 
 
-def _create_options(item: dict[str, Any], path: str, problems: list[str]) -> tuple[tuple[str, str], ...]:
+def _create_options(item: dict[str, Any], path: str, problems: Problems) -> tuple[tuple[str, str], ...]:
     """The create options as ``ipset save`` prints them, with the defaults that it prints."""
     storage = item["type"].partition(":")[0]
     options: dict[str, str] = {}
@@ -127,9 +127,9 @@ def _create_options(item: dict[str, Any], path: str, problems: list[str]) -> tup
     elif storage == "list":
         options["size"] = str(item["size"] or 8)
     elif not item["range"]:
-        problems.append(f"{path}range: is required for the type {item['type']}")
+        problems.add(f"{path}range", f"is required for the type {item['type']}")
     else:
-        options["range"] = _range(item["range"])
+        options["range"] = _range(item["range"], f"{path}range", problems)
     for name in ("netmask", "markmask", "timeout"):
         if item[name] is not None:
             options[name] = str(item[name])
@@ -137,9 +137,13 @@ def _create_options(item: dict[str, Any], path: str, problems: list[str]) -> tup
     return tuple(options.items())
 
 
-def _range(text: str) -> str:
+def _range(text: str, path: str, problems: Problems) -> str:
     """A network as the range that ipset prints for it; ranges as they are."""
     if "/" not in text:
         return text
-    network = ip_network(text, strict=False)
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError as error:
+        problems.add(path, f"{text!r} is not a network such as 192.0.2.0/24: {error}")
+        return text
     return f"{network[0]}-{network[-1]}"

@@ -49,8 +49,9 @@ def work(module: Call) -> dict[str, Any]:
     path = drop_in.path_of(params) if params["persistent"] or params["state"] == "absent" else None
     node = Place()
     subsystem = Modules(node.runner, wanted, path, present=params["state"] == "present")
-    file_before = files.read_text(path) if path else None
-    outcome = converge({"kernel modules": subsystem}, RuleSet.empty(), module.check_mode)
+    with node.lock(module.check_mode):
+        file_before = files.read_text(path) if path else None
+        outcome = converge({"kernel modules": subsystem}, RuleSet.empty(), module.check_mode)
     result = {
         **result_of(module, outcome, node),
         "kernel": kernel_modules.release(),
@@ -72,8 +73,7 @@ def desired_modules(params: dict[str, Any]) -> list[WantedModule]:
     problems = Problems()
     if params["state"] == "present" and not params["modules"]:
         problems.add("modules", "is empty: name at least one kernel module, or set state to absent")
-    for problem in drop_in.problem_of(params):
-        problems.add("", problem)
+    drop_in.check(params, problems)
     wanted = [_wanted(entry, f"modules[{index}]", problems) for index, entry in enumerate(params["modules"])]
     problems.raise_if_any()
     return wanted

@@ -218,7 +218,7 @@ def digest(value: Any) -> str:
     """A digest of text, or of what the text form of a value tells apart."""
     found = hashlib.sha256()
     for piece in large_text.pieces(value if isinstance(value, str) else repr(value)):
-        found.update(piece.encode())
+        found.update(large_text.encoded(piece))
     return found.hexdigest()
 
 
@@ -232,5 +232,6 @@ def program() -> str:
         specification = sys.modules[name].__spec__ if name.startswith(sources) else None
         loader: Any = specification.loader if specification else None
         if specification and specification.origin and loader:
-            found.update(name.encode() + loader.get_data(specification.origin))
+            # The package has another name in the node's own program.
+            found.update(name[len(parent) :].encode() + loader.get_data(specification.origin))
     return found.hexdigest()

@@ -108,7 +108,8 @@ def work(module: Call) -> dict[str, Any]:
         tables = {family: chains.tables for family, chains in families.items()}
         subsystems = {f"chains {family}": TablesOf(node, backend, family, families[family]) for family in backend.tools}
     tables = {family: tables[family] if family in backend.tools else {} for family in FAMILIES}
-    outcome = converge(subsystems, RuleSet.empty()._replace(tables=tables), module.check_mode)
+    with node.lock(module.check_mode):
+        outcome = converge(subsystems, RuleSet.empty()._replace(tables=tables), module.check_mode)
     return {**result_of(module, outcome, node), "backend": backend.kind}
 
 

@@ -57,8 +57,9 @@ def work(module: Call) -> dict[str, Any]:
         tables, owned = _desired(module.params, name, node), [name].__contains__
     ownership = Ownership(lambda *_: False, lambda *_: False, lambda _name: False, lambda _key: False, tables=owned)
     desired = RuleSet.empty()._replace(nftables=tables)
-    subsystems = node.subsystems(["nftables"], ownership, desired)
-    return result_of(module, converge(subsystems, desired, module.check_mode), node)
+    with node.lock(module.check_mode):
+        outcome = converge(node.subsystems(["nftables"], ownership, desired), desired, module.check_mode)
+    return result_of(module, outcome, node)
 
 
 def _name(params: dict[str, Any]) -> str:

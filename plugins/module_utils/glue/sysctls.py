@@ -26,6 +26,7 @@ from .result import result_of
 
 if TYPE_CHECKING:
     from ..plan.operation import Operation
+    from .converge import Outcome
     from .module import Call
     from .sysctl_originals import SysctlOriginals
 
@@ -46,20 +47,14 @@ def work(module: Call) -> dict[str, Any]:
     params = module.params
     settings = desired_settings(params)
     path = drop_in.path_of(params) if params["persistent"] else None
-    node = Place(module.params["netns"])
-    originals = node.sysctl_originals(params["file"]) if path else None
+    node = Place(params["netns"])
     wanted_file = None if params["state"] == "absent" else render_sysctl_file(settings)
-    subsystem = Settings(path, wanted_file, params["ignore_missing"], originals)
-    file_before = files.read_text(path) if path else None
-    desired = RuleSet.empty()._replace(sysctls=settings)
-
-    def note(before: RuleSet) -> None:
-        if originals:
-            own_file.converge_all(originals.noted(before.sysctls, settings), check=False)
-
-    outcome = converge({"sysctls": subsystem}, desired, module.check_mode, note)
-    if originals and not module.check_mode:
-        own_file.converge_all(originals.settled(settings), check=False)
+    # Two runs at once would each write the original values without those that the other has found.
+    with node.lock(module.check_mode):
+        originals = node.sysctl_originals(params["file"]) if path else None
+        subsystem = Settings(path, wanted_file, params["ignore_missing"], originals)
+        file_before = files.read_text(path) if path else None
+        outcome = _converge(subsystem, settings, originals, module.check_mode)
     result = {**result_of(module, outcome, node), "missing": subsystem.missing(settings), "drop_in": path}
     if module.diff:
         live = outcome.before.sysctls
@@ -72,6 +67,17 @@ def work(module: Call) -> dict[str, Any]:
             diffs.append(drop_in.diff(path, file_before, wanted_file))
         result["diff"] = diffs
     return result
+
+
+def _converge(subsystem: Settings, settings: dict[str, str], originals: SysctlOriginals | None, check: bool) -> Outcome:
+    def note(before: RuleSet) -> None:
+        if originals:
+            own_file.converge_all(originals.noted(before.sysctls, settings), check=False)
+
+    outcome = converge({"sysctls": subsystem}, RuleSet.empty()._replace(sysctls=settings), check, note)
+    if originals and not check:
+        own_file.converge_all(originals.settled(settings), check=False)
+    return outcome
 
 
 def desired_settings(params: dict[str, Any]) -> dict[str, str]:
@@ -95,8 +101,7 @@ def desired_settings(params: dict[str, Any]) -> dict[str, str]:
     if params["persistent"]:
         if params["netns"]:
             problems.add("persistent", "drop-in files are not for network namespaces: set persistent to false")
-        for problem in drop_in.problem_of(params):
-            problems.add("", problem)
+        drop_in.check(params, problems)
     problems.raise_if_any()
     return settings
 

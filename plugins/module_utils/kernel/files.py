@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
 import stat
 import tempfile
+import threading
 from typing import TYPE_CHECKING, BinaryIO
 
-from ..state.large_text import PIECE, is_text, pieces, size
+from ..state.large_text import PIECE, SURROGATES, encoded, is_text, pieces, size
 from .command import KernelError
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def read_text(path: str, checksum: str | None = None) -> str | None:
                 return None
             file.seek(0)
             # At once: in text mode Python decodes large files piece by piece, which takes several times as long.
-            text = file.read().decode("utf-8")
+            text = file.read().decode("utf-8", SURROGATES)
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise KernelError(f"cannot read {path}: {error}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
@@ -77,11 +77,11 @@ def write_text(path: str, text: str | Iterable[str], mode: int = 0o644) -> None:
 
     ``text`` may come in pieces. Raises KernelError, and leaves the old file as it was.
     """
-    folder = os.path.dirname(path)
+    folder = _folder(path)
     try:
         os.makedirs(folder, exist_ok=True)
-        with _only_writer(folder):
-            _write_and_rename(path, pieces(text) if isinstance(text, str) else text, mode)
+        _remove_unfinished(folder)
+        _write_and_rename(path, pieces(text) if isinstance(text, str) else text, mode)
     except OSError as error:
         raise KernelError(f"cannot write {path}: {_reason(error)}") from error
 
@@ -126,7 +126,7 @@ def listed(folder: str) -> list[str]:
 def link(path: str, second_path: str) -> None:
     """Gives a file that may not exist a second path. Raises KernelError."""
     try:
-        os.makedirs(os.path.dirname(second_path), exist_ok=True)
+        os.makedirs(_folder(second_path), exist_ok=True)
         os.link(path, second_path)
     except FileNotFoundError:
         pass
@@ -144,8 +144,12 @@ def remove_folder(path: str) -> None:
         raise KernelError(f"cannot remove {path}: {error.strerror or error}") from error
 
 
+def _folder(path: str) -> str:
+    return os.path.dirname(os.path.abspath(path))
+
+
 def _existing_folder(path: str) -> str:
-    folder = os.path.dirname(path)
+    folder = _folder(path)
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
     return folder
@@ -176,9 +180,9 @@ def _gathered(text: Iterable[str]) -> Iterator[bytes]:
         held.append(piece)
         characters += len(piece)
         if characters >= PIECE:
-            yield "".join(held).encode()
+            yield encoded("".join(held))
             held, characters = [], 0
-    yield "".join(held).encode()
+    yield encoded("".join(held))
 
 
 def _reason(error: OSError) -> str:
@@ -187,23 +191,20 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-@contextlib.contextmanager
-def _only_writer(folder: str) -> Iterator[None]:
-    """Keeps other writers out of a folder, and removes what one that was killed left half-written."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        for name in os.listdir(folder):
-            if name.startswith(".") and name.endswith(UNFINISHED):
-                os.unlink(os.path.join(folder, name))
-        yield
-    finally:
-        os.close(handle)
+def _remove_unfinished(folder: str) -> None:
+    """Removes what writers that were killed left half-written."""
+    for name in os.listdir(folder):
+        if name.startswith(".") and name.endswith(UNFINISHED):
+            writer = name[: -len(UNFINISHED)].rpartition(".")[2]
+            if writer == str(threading.get_native_id()) or not os.path.exists(f"/proc/{writer}"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(folder, name))
 
 
 def _write_and_rename(path: str, text: Iterable[str], mode: int) -> None:
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}{UNFINISHED}")
+    # Of this thread alone: a lock on the folder could be held for ever by anybody who may read it.
+    temporary = os.path.join(folder, f".{name}.{threading.get_native_id()}{UNFINISHED}")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:

@@ -198,7 +198,7 @@ def verify(runner: Runner, backend: Backend, family: str, operations: Iterable[O
         )
     text = "" if is_large(found) or (alone and len(_tables(found)) == 1) else restore_input(found)
     if text:
-        tested = "".join(f"{_without_objects(line)}\n" for line in text.splitlines())
+        tested = "".join(f"{_without_objects(line)}\n" for line in _lines(text))
         _restore(runner, tool, tested, "--test")
 
 
@@ -321,6 +321,11 @@ def _tool_of(backend: Backend, family: str) -> Tool:
     return backend.tools[family]
 
 
+def _lines(text: str) -> list[str]:
+    """Comments may hold what else str.splitlines takes for the end of a line."""
+    return text.rstrip("\n").split("\n")
+
+
 def _without_objects(line: str) -> str:
     """The line, without its rule where that is a new one and names a set or an nfacct object."""
     command = COMMAND.match(line)
@@ -343,7 +348,7 @@ def _changed_nothing(error: CommandError, tool: Tool, text: str) -> bool:
     """
     if error.returncode < 0 or text.count("\nCOMMIT\n") != 1:
         return False
-    line = _refused_line(error, text.splitlines())[1]
+    line = _refused_line(error, _lines(text))[1]
     return LOCKED in error.stderr or bool(line and (tool.kind == NFT or line != "COMMIT"))
 
 
@@ -359,7 +364,7 @@ def _explain(error: CommandError, text: str, written: bool) -> str:
     if LOCKED in message:
         return f"another program held the xtables lock for {LOCK_SECONDS} s: {message}"
     parts = [f"{error.argv[0]} refused its input: {message or f'exit status {error.returncode}'}"]
-    lines = text.splitlines()
+    lines = _lines(text)
     number, line = _refused_line(error, lines)
     if not number:
         return parts[0]

@@ -38,6 +38,8 @@ def exclusive(name: str, timeout: float) -> Iterator[None]:
     path = os.path.join(FOLDER, f"{name}.lock")
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError as error:
+        raise KernelError(f"cannot open the lock {path}: run as root (become: true)") from error
     except OSError as error:
         raise KernelError(f"cannot open the lock {path}: {error.strerror}") from error
     try:

@@ -43,13 +43,11 @@ def enter(name: str) -> None:
     if name not in existing:
         known = f"there are {', '.join(existing)}" if existing else "there are none"
         raise KernelError(f"no network namespace {name!r} in {DIRECTORY}: {known} (ip netns add makes one)")
-    descriptor = os.open(os.path.join(DIRECTORY, name), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _set_namespace(descriptor)
+        with open(os.path.join(DIRECTORY, name), encoding="ascii") as namespace:
+            _set_namespace(namespace.fileno())
     except OSError as error:
         raise KernelError(f"cannot enter the network namespace {name}: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
 
 
 def identity() -> str:

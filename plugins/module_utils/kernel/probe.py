@@ -54,14 +54,19 @@ def connect(targets: Iterable[tuple[str, int]], timeout: float) -> dict[tuple[st
 def _start(
     selector: selectors.BaseSelector, target: tuple[str, int], timeout: float, found: dict[tuple[str, int], str]
 ) -> None:
-    one = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        one = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as error:
+        # A kernel without IPv6.
+        found[target] = error.strerror or str(error)
+        return
     one.setblocking(False)
-    error = one.connect_ex(target)
-    if error in (0, errno.EINPROGRESS):
+    refused = one.connect_ex(target)
+    if refused in (0, errno.EINPROGRESS):
         selector.register(one, selectors.EVENT_WRITE, _Attempt(one, target, time.monotonic() + timeout))
     else:
         one.close()
-        found[target] = os.strerror(error)
+        found[target] = os.strerror(refused)
 
 
 def _finish(

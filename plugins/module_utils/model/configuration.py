@@ -144,7 +144,8 @@ def _duration(fields: Fields, key: str) -> int:
     value = fields.values[key]
     seconds = whole_number(value)
     if seconds is None and isinstance(value, str) and _is_duration(value):
-        seconds = int(sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _duration_parts(value)))
+        exact = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _duration_parts(value))
+        seconds = int(min(exact, _MAXIMUM + 1))
     if seconds is None or not 0 <= seconds <= _MAXIMUM:
         fields.wrong(key, f"must be a duration such as 900s or 1h30m, not {describe(value)}")
         return 0
@@ -160,7 +161,9 @@ def _interface(fields: Fields, key: str) -> str:
     name = fields.text(key)
     # IFNAMSIZ is 16 with the final zero byte.
     if len(name) > 15 or re.search(r"[\s/:\"]", name):
-        fields.wrong(key, f"{name!r} is not the name of a network interface (15 characters, no blank, slash, : or quote)")
+        fields.wrong(
+            key, f"{name!r} is not the name of a network interface (15 characters, no blank, slash, : or quote)"
+        )
     return name
 
 

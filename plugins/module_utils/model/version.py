@@ -16,10 +16,10 @@ class Version(NamedTuple):
 
     ``topology_needs_annotation``: zone hints count only on services with the topology annotation (until 1.30).
     ``node_hints``: hints.forNodes count (from 1.33, on by default from 1.34).
-    ``local_duplicate_wins``: of endpoints with one ip:port the last on this node counts (until 1.35), else the last that
-    is not terminating; where there is none, the first of all.
-    ``conntrack_cap``: more entries than these of connection tracking kube-proxy does not ask for by the number of
-    processors (from 1.36), None for no limit.
+    ``local_duplicate_wins``: of endpoints with one ip:port the last on this node counts (until 1.35), else the last
+    one not terminating; where there is none, the first of all.
+    ``conntrack_cap``: the most entries of connection tracking that the number of processors may ask for (from 1.36),
+    None for no limit.
     ``primary_node_ports``: the node port addresses may be ``primary`` (from 1.31).
     ``zero_cidr_is_any``: a source range 0.0.0.0/0 or ::/0 means no source ranges (from 1.34).
     ``accounting``: iptables mode counts some packets through nfacct objects, where the kernel has them (from 1.31).

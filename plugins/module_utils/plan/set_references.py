@@ -53,7 +53,8 @@ def rules(saved: str) -> Iterator[Rule]:
     """All rules in the text of ``iptables-save -c``."""
     table = ""
     numbers: dict[str, int] = {}
-    for line in saved.splitlines():
+    # Comments may hold what else str.splitlines takes for the end of a line.
+    for line in saved.split("\n"):
         found = RULE.match(line)
         if found:
             packets, octets, chain, text = found.groups()

@@ -56,7 +56,8 @@ def conntrack_sysctls(configuration: ProxyConfiguration, facts: NodeFacts) -> di
     if configuration.conntrack_tcp_be_liberal:
         sysctls[prefix + "tcp_be_liberal"] = "1"
     if facts.conntrack_buckets and configuration.conntrack_max_per_core:
-        automatic, cap = configuration.conntrack_max_per_core * facts.cpus, VERSIONS[configuration.version].conntrack_cap
+        automatic = configuration.conntrack_max_per_core * facts.cpus
+        cap = VERSIONS[configuration.version].conntrack_cap
         entries = cap if cap and automatic > cap else max(automatic, configuration.conntrack_min)
         sysctls[prefix + "max"] = str(entries)
         # The table of buckets only ever grows: four entries a bucket.

@@ -12,6 +12,7 @@ An entry may stand for several members (ranges, networks in a set of addresses):
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network, summarize_address_range
 
@@ -40,6 +41,8 @@ def normalise(set_type: str, family: str, entry: str) -> list[tuple[str, str]]:
     if len(parts) != len(fields):
         raise ValueError(f"{text!r} has {len(parts)} parts, a set of type {set_type} takes {len(fields)}: {kinds}")
     forms = [_forms(field, part, set_type, family) for field, part in zip(fields, parts)]
+    if math.prod(map(len, forms)) > MAX_EXPANSION:
+        raise ValueError(f"{text!r} stands for more than {MAX_EXPANSION} members: give fewer addresses or ports")
     return [(",".join(combination), options.strip()) for combination in itertools.product(*forms)]
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 PIECE = 65536
+# Stands for bytes that are not UTF-8 in what programs print, too.
+SURROGATES = "surrogateescape"
 
 
 class Made:
@@ -47,7 +49,12 @@ def size(text: Text) -> int:
     """In bytes; without a copy of large text, where each character is one byte."""
     if isinstance(text, Made):
         return text.size
-    return len(text) if text.isascii() else len(text.encode())
+    return len(text) if text.isascii() else len(encoded(text))
+
+
+def encoded(text: str) -> bytes:
+    """As UTF-8; a byte that is none, from a rule or a file of somebody else, as it was."""
+    return text.encode("utf-8", SURROGATES)
 
 
 def is_text(found: str, text: Text) -> bool:

@@ -54,6 +54,10 @@ def test_no_addresses_are_a_link_and_absent_is_none() -> None:
             {"addresses": ["10.96.0.0/33"]},
             "addresses[0]: '10.96.0.0/33' has no prefix length of ipv4, 1..32: leave it out",
         ),
+        (
+            {"addresses": ["10.96.0.1/\u00b2"]},
+            "addresses[0]: '10.96.0.1/\u00b2' has no prefix length of ipv4, 1..32: leave it out",
+        ),
         ({"addresses": ["fd00::1/0"]}, "addresses[0]: 'fd00::1/0' has no prefix length of ipv6, 1..128: leave it out"),
         ({"addresses": ["10.96.0.1", "x"]}, "addresses[1]: 'x' is not an IP address; names are not resolved"),
         (

@@ -27,6 +27,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import N
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.iptables import Chain
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import LocalAddress
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
+from ansible_collections.kubenode.proxy.plugins.plugin_utils.program import path_in
 
 from tests.clusters import FACTS
 
@@ -78,7 +79,11 @@ def test_the_same_source_is_the_same_program_wherever_it_lies(tmp_path: Path) ->
     here = program(files)
     assert len(here.strip()) == 64
     assert program(archive(tmp_path / "one.zip")) == here
-    assert program(files, "program") == here, "the node's own program"
+    own = path_in(str(tmp_path), sys.executable)
+    environment = {**os.environ, "PYTHONPATH": own, "PYTHONDONTWRITEBYTECODE": "1"}
+    code = "from kubenode_proxy.glue import program, known; print(known.program())"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout == here, "the node's own program"
 
 
 @pytest.mark.parametrize(

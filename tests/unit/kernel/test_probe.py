@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 
+import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import probe
 
 
@@ -22,6 +25,19 @@ def test_who_listens_answers_and_who_does_not_refuses() -> None:
 def test_an_address_without_a_way_to_it_is_told() -> None:
     target = ("::ffff:0:0:0", 9)
     assert probe.connect([target], timeout=1)[target]
+
+
+def test_a_kernel_without_ipv6_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.socket
+
+    def only_ipv4(family: int, kind: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+        return real(family, kind)
+
+    monkeypatch.setattr(socket, "socket", only_ipv4)
+    target = ("2001:db8::1", 80)
+    assert probe.connect([target], timeout=1) == {target: "Address family not supported by protocol"}
 
 
 def test_more_than_are_tried_at_once_are_tried_all() -> None:

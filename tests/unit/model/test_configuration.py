@@ -132,6 +132,10 @@ def test_durations(text: str, seconds: int) -> None:
         ),
         ({"tcp_timeout": "soon"}, "tcp_timeout: must be a duration such as 900s or 1h30m, not 'soon'"),
         ({"tcp_timeout": -1}, "tcp_timeout: must be a duration such as 900s or 1h30m, not -1"),
+        (
+            {"tcp_timeout": f"{'9' * 400}h"},
+            f"tcp_timeout: must be a duration such as 900s or 1h30m, not '{'9' * 56}...",
+        ),
         ({"strict_arp": 1}, "strict_arp: must be true or false, not 1"),
         ({"conntrack_min": -1}, "conntrack_min: -1 is outside 0..2147483647"),
     ],

@@ -378,10 +378,7 @@ def test_endpoints_of_several_slices_keep_their_order_and_repetitions() -> None:
         ({"metadata": {"name": "w" * 64}}, f"metadata.name: '{'w' * 64}' is longer than 63 characters"),
         (
             {"metadata": {"name": "w\n-F INPUT\n#"}},
-            (
-                "metadata.name: 'w\\n-F INPUT\\n#' is not a DNS label: lower-case letters, digits and inner hyphens "
-                "only"
-            ),
+            ("metadata.name: 'w\\n-F INPUT\\n#' is not a DNS label: lower-case letters, digits and inner hyphens only"),
         ),
         ({"metadata": {"name": 5}}, "metadata.name: must be text, not 5"),
         ({"metadata": {"name": None}}, "metadata.name: is required"),

@@ -65,6 +65,14 @@ COMMIT
     )
 
 
+def test_comments_may_hold_what_ends_lines_elsewhere() -> None:
+    saved = '*filter\n[1:10] -A C -m comment --comment "a\u2028b\x85" -m set --match-set A dst -j ACCEPT\nCOMMIT\n'
+    assert [rule.sets for rule in rules(saved)] == [("A",)]
+    assert '-A C -c 1 10 -m comment --comment "a\u2028b\x85" -m set --match-set T dst' in switch_input(
+        saved, {"A": "T"}
+    )
+
+
 def test_there_is_no_input_where_no_rule_names_the_set() -> None:
     assert switch_input(SAVED, {"C": "T"}) == ""
     assert switch_input("", {"A": "T"}) == ""

@@ -35,4 +35,5 @@ def test_entries_of_connection_tracking(version: str, cpus: int, minimum: int, e
 
 def test_without_entries_a_core_their_number_stays() -> None:
     configuration = ProxyConfiguration(conntrack_max_per_core=0, conntrack_min=131072)
-    assert f"{PREFIX}max" not in conntrack_sysctls(configuration, NodeFacts((6, 1), (), cpus=64, conntrack_buckets=262144))
+    found = conntrack_sysctls(configuration, NodeFacts((6, 1), (), cpus=64, conntrack_buckets=262144))
+    assert f"{PREFIX}max" not in found

@@ -120,6 +120,12 @@ def test_every_member_takes_the_options_of_its_entry(set_type: str, entry: str, 
             "'10.0.0.0/8' stands for more than 65536 addresses: use a set of networks (hash:net,port)",
         ),
         (
+            "hash:ip,port",
+            "inet",
+            "10.0.0.0/24,tcp:0-65535",
+            "'10.0.0.0/24,tcp:0-65535' stands for more than 65536 members: give fewer addresses or ports",
+        ),
+        (
             "bitmap:ip",
             "inet",
             "10.0.0.0-10.255.255.255",

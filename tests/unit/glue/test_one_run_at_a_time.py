@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Modules that write hold the lock of the node while they read, plan and write; a check run takes none."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue import (
+    dummy_addresses,
+    ipset_set,
+    kernel_modules,
+    kube_chain,
+    nft_table,
+    node,
+    place,
+    sysctls,
+)
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.module import Call
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import Backend
+
+from tests.unit.glue.arguments import parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODULES: dict[Any, dict[str, Any]] = {
+    dummy_addresses: {"state": "absent"},
+    ipset_set: {"name": "a", "state": "absent"},
+    kernel_modules: {"modules": ["dummy"], "persistent": False},
+    kube_chain: {"name": "KUBE-A", "table": "nat", "state": "absent"},
+    nft_table: {"family": "ip", "name": "a", "state": "absent"},
+    sysctls: {"settings": {"net.ipv4.ip_forward": "1"}, "persistent": False},
+}
+
+
+class ReachedError(Exception):
+    """All is ready to be read, planned and written."""
+
+
+@pytest.mark.parametrize("check", [True, False], ids=["check", "write"])
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_who_writes_holds_the_lock(module: Any, check: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[str] = []
+
+    @contextlib.contextmanager
+    def exclusive(name: str, _timeout: float) -> Iterator[None]:
+        held.append(name)
+        yield
+
+    def converge(*_arguments: Any) -> None:
+        raise ReachedError
+
+    monkeypatch.setattr(place, "exclusive", exclusive)
+    monkeypatch.setattr(module, "converge", converge)
+    monkeypatch.setattr(node, "ensure_net_admin", lambda: None)
+    monkeypatch.setattr(kube_chain.kernel_iptables, "detect", lambda *_, **__: Backend({}, {}, ()))
+    monkeypatch.setattr(kube_chain, "check_families", lambda *_: None)
+    with pytest.raises(ReachedError):
+        module.work(Call(parameters(module.OPTIONS, MODULES[module]), check, False, lambda _text: None))
+    assert held == ([] if check else ["kubenode-proxy"])
