@@ -328,8 +328,8 @@ def test_removing_what_is_gone_is_done(ipvs: IPVS) -> None:
 
 
 def test_timeouts(ipvs: IPVS) -> None:
-    ipvs.set_timeouts(tcp=900, tcpfin=120, udp=300)
-    ipvs.set_timeouts(tcpfin=60)
+    for desired in ({"tcp": 900, "tcpfin": 120, "udp": 300}, {"tcpfin": 60}):
+        ipvs.apply(plan_timeouts(ipvs.timeouts(), desired))
     assert ipvs.timeouts() == {"tcp": 900, "tcpfin": 60, "udp": 300}
     assert "900 60 300" in run("ipvsadm", "-Ln", "--timeout")
     ipvs.apply(plan_timeouts(ipvs.timeouts(), {"udp": 10}))

@@ -16,6 +16,7 @@ from ..kernel.command import KernelError
 from ..model.address import canonical_ip, family_of
 from ..model.errors import Problems
 from ..plan.operation import Ownership
+from ..rules import names
 from ..state.iptables import Chain
 from ..state.iptables_rule import canonical, split, target
 from ..state.rule_set import FAMILIES, RuleSet
@@ -44,7 +45,7 @@ BUILT_IN = {
     "raw": ("PREROUTING", "OUTPUT"),
 }
 BUILT_IN_NAMES = frozenset(name for chains in BUILT_IN.values() for name in chains)
-KUBELET_CHAINS = frozenset({"KUBE-KUBELET-CANARY", "KUBE-IPTABLES-HINT", "KUBE-FIREWALL"})
+KUBELET_CHAINS = names.KUBELET_CHAINS | {names.FIREWALL[1]}
 VERDICTS = frozenset({"ACCEPT", "DROP", "RETURN", "QUEUE"})
 CHAIN_NAME = re.compile(r"[A-Za-z0-9_.:+@#][A-Za-z0-9_.:+@#-]*")
 MAX_NAME_LENGTH = 28

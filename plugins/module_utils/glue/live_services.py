@@ -40,7 +40,7 @@ class LiveServices:
         self._backend = backend
         self._desired = read_compiled(default_path(node))
         self._mode = self._desired.settings.get("mode")
-        found = service_data.load(node.folder, None, None)
+        found = service_data.stored(node.folder)
         self._ports = found.parse().service_ports if found else ()
 
     def paths(self) -> tuple[list[dict[str, Any]], list[str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..kernel import files, probe
+from ..kernel import probe
 from ..model.errors import InputError
 from . import service_data
 from .module import NETNS
@@ -34,8 +34,7 @@ def work(module: Call) -> dict[str, Any]:
     if limit < 1 or timeout <= 0:
         raise InputError([f"limit, timeout: {limit} and {timeout:g} have to be above 0"])
     here = access(module)
-    known = files.read_text(service_data.path_in(here.folder)) is not None
-    found = service_data.load(here.folder, None, None) if known else None
+    found = service_data.stored(here.folder)
     candidates = [port for port in found.parse().service_ports if _can_answer(port)] if found else []
     probed = candidates[:limit]
     answers = probe.connect([(port.cluster_ip, port.port) for port in probed], timeout)

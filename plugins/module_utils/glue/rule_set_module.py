@@ -108,7 +108,8 @@ class _Run:
             return {"changed": False, "service_data_missing": True}
         inputs = inputs_of(node, self._configuration, self._here)
         if self._params["state"] == "compiled":
-            result = self._finish(NOTHING_DONE, target.whole(services, inputs, None, self._path).texts)
+            found = target.whole(services, inputs, None, self._path, self._module.warn)
+            result = self._finish(NOTHING_DONE, found.texts)
         else:
             result = self._bring_to(services, inputs)
         return {**result, "rule_set": self._path, "service_ports": services.service_ports()}
@@ -128,7 +129,7 @@ class _Run:
                 done = error.operations
         if found is None or outcome is None:
             # What was left does not hold after this run's own writes, and what was there before them is kept already.
-            found = target.whole(services, inputs, None if done else left, self._path)
+            found = target.whole(services, inputs, None if done else left, self._path, self._module.warn)
             outcome = self._converge_to(found, None if done else self._params["snapshots"])
         result = self._finish(outcome._replace(operations=[*done, *outcome.operations]), found.texts)
         if not self._check:

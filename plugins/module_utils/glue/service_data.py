@@ -49,17 +49,26 @@ def path_in(folder: str) -> str:
     return os.path.join(folder, "services.json")
 
 
+def stored(folder: str) -> NodeServiceData | None:
+    """The service data that a node has, None for none. Raises KernelError."""
+    return _read(path_in(folder), None)
+
+
 def load(folder: str, checksum: str | None, incoming: str | None) -> NodeServiceData | None:
     """The service data to compile; None where the node does not have that of ``checksum`` (SHA-1 of the file).
 
     ``incoming`` is a new file to take over. Raises InputError, KernelError.
     """
     path = path_in(folder)
-    text = files.read_text(incoming or path, checksum)
-    if text is None:
+    found = _read(path, checksum, incoming)
+    if found is None:
         if checksum and incoming:
             raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
-        if checksum:
-            return None
-        raise KernelError(f"there is no service data at {path}: give services or src")
-    return NodeServiceData(text, path, bool(incoming))
+        if not checksum:
+            raise KernelError(f"there is no service data at {path}: give services or src")
+    return found
+
+
+def _read(path: str, checksum: str | None, incoming: str | None = None) -> NodeServiceData | None:
+    text = files.read_text(incoming or path, checksum)
+    return None if text is None else NodeServiceData(text, path, bool(incoming))

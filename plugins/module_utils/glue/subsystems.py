@@ -71,8 +71,7 @@ class Timeouts(Unverified):
         return plan_node.plan_timeouts(self._live, desired.ipvs_timeouts)
 
     def apply(self, operations: list[Operation]) -> None:
-        for operation in operations:
-            self._ipvs().set_timeouts(**operation.payload)
+        self._ipvs().apply(operations)
 
     def live(self, onto: RuleSet, desired: RuleSet) -> RuleSet:
         return onto._replace(ipvs_timeouts=self._live)

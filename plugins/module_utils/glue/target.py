@@ -57,9 +57,17 @@ class Target(NamedTuple):
         return left._replace(states=dict(outcome.states), rest={**kept, **outcome.rest})
 
 
-def whole(services: NodeServiceData, inputs: Inputs, left: Left | None, path: str) -> Target:
-    """The rule set of all service ports. Raises InputError."""
+def whole(
+    services: NodeServiceData, inputs: Inputs, left: Left | None, path: str, warn: Callable[[str], None]
+) -> Target:
+    """The rule set of all service ports. ``warn`` takes what a person should know. Raises InputError."""
     data = services.parse()
+    alike = data.node_like(inputs.node.name)
+    if alike:
+        warn(
+            f"no endpoint is on {inputs.node.name}, but some are on {alike}: if that is this node, give it this name "
+            "(node.name, kube_proxy_node_name). What stays on a node finds no endpoint here"
+        )
     desired = inputs.render(data)
     small = _small(desired, inputs)
     note = Left(inputs.digest(), digest(services.text), [], small, data.endpoint_counts(), {}, {})

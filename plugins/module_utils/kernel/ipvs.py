@@ -239,10 +239,6 @@ class IPVS:
         reply = self._netlink.request(_GET_CONFIG)[0]
         return {name: _integer(reply[kind]) for name, kind in _TIMEOUTS.items()}
 
-    def set_timeouts(self, tcp: int = 0, tcpfin: int = 0, udp: int = 0) -> None:
-        """Sets connection timeouts in seconds; 0 keeps what the kernel has."""
-        self._netlink.request(_SET_CONFIG, _encode_timeouts({"tcp": tcp, "tcpfin": tcpfin, "udp": udp}))
-
     def zero(self, key: VirtualServerKey | None = None) -> None:
         """Sets the counters of a virtual server and its real servers to 0; those of all for None."""
         self._netlink.request(_ZERO, encode_virtual_server_key(key) if key else b"")

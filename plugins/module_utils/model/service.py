@@ -43,8 +43,7 @@ class ServicePort(NamedTuple):
 
     ``affinity_timeout`` is in seconds, 0 where session affinity is off. ``node_port`` and ``health_check_node_port``
     are 0 where there is none. ``source_ranges`` are networks in canonical form (``10.0.0.0/8``) as the service has
-    them:
-    ``effective_source_ranges`` says which of them count.
+    them: ``effective_source_ranges`` says which of them count.
     ``scheduler`` ("" for the node's own) and ``scheduler_flags`` (``flag-1``..``flag-3``) are for IPVS only.
     ``topology_mode`` is the value of the annotation service.kubernetes.io/topology-mode.
     ``endpoints`` may hold one ip:port twice (two EndpointSlices): which of them counts depends on version and node.
@@ -94,6 +93,14 @@ class ServiceData(NamedTuple):
     def of(cls, service_ports: list[ServicePort]) -> ServiceData:
         """Sorts: kube-proxy leaves the order of services open, we impose one."""
         return cls(tuple(sorted(service_ports, key=lambda p: (p.family, p.namespace, p.name, p.port_name, p.protocol))))
+
+    def node_like(self, name: str) -> str:
+        """A node of endpoints that this one may be by another name (``node-a`` and ``node-a.example.com``); "" where
+        there is none, or endpoints are on a node of this name.
+        """
+        nodes = {endpoint.node for port in self.service_ports for endpoint in port.endpoints}
+        host = name.partition(".")[0]
+        return "" if name in nodes else min((node for node in nodes if node.partition(".")[0] == host), default="")
 
     def endpoint_counts(self) -> dict[str, int]:
         """How many endpoints there are by family, counted once for each service port, with those left out."""

@@ -21,7 +21,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.glue import (
     sysctls,
 )
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.module import Call
-from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.iptables import Backend
+from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import iptables
 
 from tests.unit.glue.arguments import parameters
 
@@ -58,7 +58,7 @@ def test_who_writes_holds_the_lock(module: Any, check: bool, monkeypatch: pytest
     monkeypatch.setattr(place, "exclusive", exclusive)
     monkeypatch.setattr(module, "converge", converge)
     monkeypatch.setattr(node, "ensure_net_admin", lambda: None)
-    monkeypatch.setattr(kube_chain.kernel_iptables, "detect", lambda *_, **__: Backend({}, {}, ()))
+    monkeypatch.setattr(iptables, "detect", lambda *_, **__: iptables.Backend({}, {}, ()))
     monkeypatch.setattr(kube_chain, "check_families", lambda *_: None)
     with pytest.raises(ReachedError):
         module.work(Call(parameters(module.OPTIONS, MODULES[module]), check, False, lambda _text: None))

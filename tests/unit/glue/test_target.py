@@ -35,6 +35,10 @@ def inputs_of(mode: str) -> Inputs:
     return Inputs(Node("node-a", ("192.0.2.1",)), configuration, FACTS)
 
 
+def no_warning(text: str) -> None:
+    raise AssertionError(text)
+
+
 class Files:
     """The files of a node after a run."""
 
@@ -42,7 +46,9 @@ class Files:
         self.rule_set = str(folder / "rule_set")
         self.services = str(folder / "services.json")
         self.inputs = inputs_of(mode)
-        found = target.whole(NodeServiceData(DATA, self.services, incoming=True), self.inputs, None, self.rule_set)
+        found = target.whole(
+            NodeServiceData(DATA, self.services, incoming=True), self.inputs, None, self.rule_set, no_warning
+        )
         for path, text in found.texts.items():
             Path(path).write_text("".join(text or ""), encoding="utf-8")
         self.left = found.left(None, self.rule_set, NOTHING_DONE)
@@ -53,7 +59,7 @@ class Files:
     def to_write(self, left: Left | None, text: str = DATA, inputs: Inputs | None = None) -> set[str]:
         """Names of files, of which the rule set is what is made from scratch."""
         inputs = inputs or self.inputs
-        found = target.whole(self.data(text), inputs, left, self.rule_set)
+        found = target.whole(self.data(text), inputs, left, self.rule_set, no_warning)
         assert found.desired == inputs.render(canonical.load(text))
         made = found.texts.get(self.rule_set)
         assert made is None or "".join(made) == rule_set.render(found.desired)
@@ -104,7 +110,7 @@ def test_an_address_more_for_node_ports_makes_another_rule_set(
 @pytest.mark.parametrize("mode", MODES)
 def test_a_rule_set_that_was_written_during_a_run_is_made_again(mode: str, tmp_path: Path) -> None:
     files = Files(tmp_path, mode)
-    found = target.whole(files.data(), files.inputs, files.left, files.rule_set)
+    found = target.whole(files.data(), files.inputs, files.left, files.rule_set, no_warning)
     os.link(files.rule_set, tmp_path / "snapshot")
     left = found.left(files.left, files.rule_set, NOTHING_DONE)
     assert files.to_write(left) == set(), "a snapshot changes nothing"
@@ -123,8 +129,33 @@ def test_in_ipvs_mode_all_service_ports_are_looked_at(tmp_path: Path) -> None:
 def test_the_few_chains_of_ipvs_mode_are_known_without_the_text_of_the_rule_set(tmp_path: Path) -> None:
     files = Files(tmp_path, "ipvs")
     tables = files.inputs.render(canonical.load(DATA)).tables
-    known = target.whole(files.data(), files.inputs, files.left._replace(rest=tables), files.rule_set).known
+    known = target.whole(files.data(), files.inputs, files.left._replace(rest=tables), files.rule_set, no_warning).known
     os.unlink(files.rule_set)
     content = known.content()
     assert content is not None
     assert content.tables == tables
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes", "warned"),
+    [
+        ("node-a.example.com", ["node-b", "node-a"], ["node-a"]),
+        ("node-a", ["node-a.example.com", "node-b", ""], ["node-a.example.com"]),
+        ("node-a", ["node-a", "node-a.example.com"], []),
+        ("node-c", ["node-a", "node-b"], []),
+        ("node-a", ["", ""], []),
+    ],
+)
+def test_a_node_that_endpoints_know_by_another_name_is_pointed_out(
+    name: str, nodes: list[str], warned: list[str], tmp_path: Path
+) -> None:
+    (service,) = regular_services(1, len(nodes))
+    for endpoint, node in zip(service["endpoints"], nodes, strict=True):
+        endpoint["node"] = node
+    data = NodeServiceData(canonical.dump(native.parse([service])), str(tmp_path / "services.json"), incoming=True)
+    inputs = inputs_of("nftables")._replace(node=Node(name, ("192.0.2.1",)))
+    said: list[str] = []
+    target.whole(data, inputs, None, str(tmp_path / "rule_set"), said.append)
+    assert [text.partition(":")[0] for text in said] == [
+        f"no endpoint is on {name}, but some are on {other}" for other in warned
+    ]

@@ -65,6 +65,17 @@ def test_anything_else_is_refused(document: object, problem: str) -> None:
     assert caught.value.problems[0] == problem
 
 
+def test_endpoints_are_no_endpoint_slices() -> None:
+    web = {"kind": "Service", "metadata": {"name": "web"}, "spec": {"clusterIP": "10.96.0.1", "ports": [{"port": 80}]}}
+    endpoints = {"kind": "Endpoints", "metadata": {"name": "web"}, "subsets": []}
+    with pytest.raises(InputError) as caught:
+        source.parse({"kind": "List", "items": [web, endpoints, endpoints]})
+    assert caught.value.problems == [
+        "items[1].kind: is not what kube-proxy reads: give the EndpointSlices (endpointslices) instead"
+    ]
+    source.parse({"kind": "List", "items": [web, endpoints, {"kind": "EndpointSlice", "metadata": {"name": "web-1"}}]})
+
+
 def test_files_are_one_whole_and_problems_name_the_file() -> None:
     data = source.parse_files(
         {"services.json": {"kind": "List", "items": [SERVICE]}, "slices.json": SLICE, "mine.yml": [NATIVE]}
