@@ -78,11 +78,9 @@ def objects_in(document: object, path: str, problems: Problems, kind: str = "") 
 def read(objects: list[tuple[str, Fields]], draft: Draft) -> None:
     """Adds the services among the objects, with the endpoints of their slices, to the draft."""
     slices: dict[tuple[str, str], list[Fields]] = {}
-    first = {kind: fields for kind, fields in reversed(objects)}
+    first = dict(reversed(objects))
     if "Endpoints" in first and "EndpointSlice" not in first:
-        first["Endpoints"].wrong(
-            "kind", "is not what kube-proxy reads: give the EndpointSlices (endpointslices) instead"
-        )
+        first["Endpoints"].wrong("kind", "is not what kube-proxy reads: give EndpointSlices (endpointslices) instead")
     for kind, fields in objects:
         if kind == "EndpointSlice":
             metadata = _metadata(fields)

@@ -16,12 +16,13 @@ from ..model.configuration import node_ip
 from ..model.selection import Selection, select
 from ..model.service import FAMILIES, effective_source_ranges
 from ..model.version import VERSIONS
-from ..state.rule_set import RuleSet, UDPEndpoints
+from ..state.rule_set import RuleSet
 from .facts import NodeFacts, localhost_node_ports, node_port_networks
 from .iptables_chains import static_tables
 from .names import ACCEPTED_LOCALHOST, ACCOUNTING_OBJECTS, short_hash
 from .sysctls import iptables_sysctls
 from .traffic import Dispatch, comment, local_match, not_local_match, place
+from .udp import udp_endpoints
 
 if TYPE_CHECKING:
     from ..model.node import Node, ProxyConfiguration
@@ -54,7 +55,9 @@ def render(service_data: ServiceData, node: Node, configuration: ProxyConfigurat
         sysctls=iptables_sysctls(node, configuration, facts),
         tables={name: family.tables() for name, family in families.items()},
         accounting_objects=ACCOUNTING_OBJECTS if counts else frozenset(),
-        udp_endpoints={key: value for family in families.values() for key, value in family.udp_endpoints.items()},
+        udp_endpoints=udp_endpoints(
+            service_data.service_ports, {name: family.node_port_destinations() for name, family in families.items()}
+        ),
     )
 
 
@@ -102,7 +105,6 @@ class _Family:
         self.counts_localhost = (
             facts.accounting and self.version.accounting and localhost_node_ports(node, configuration, family)
         )
-        self.udp_endpoints: UDPEndpoints = {}
         self.nat: dict[str, list[str]] = {}
         self.dispatch = Dispatch()
         self.large = large
@@ -157,7 +159,6 @@ class _ServicePort:
             match = f"-p tcp {comment(text)} -m tcp --dport {self.port.health_check_node_port}"
             self.family.dispatch.health_checks.append(f"{match} -j ACCEPT")
         self._chains()
-        self._remember_flows()
 
     def chain(self, kind: str) -> str:
         """The service port's chain of a kind: SVC, SVL, EXT or FW."""
@@ -284,17 +285,6 @@ class _ServicePort:
 
     def _comment(self, text: str) -> str:
         return "" if self.family.large else f"{comment(text)} "
-
-    def _remember_flows(self) -> None:
-        if self.port.protocol != "udp":
-            return
-        serving = frozenset((e.ip, e.port) for e in self.port.endpoints if e.serving)
-        addresses = (self.port.cluster_ip, *self.port.external_ips, *self.port.load_balancer_ips)
-        for address in addresses:
-            self.family.udp_endpoints[address, self.port.port] = serving
-        if self.port.node_port:
-            for address in self.family.node_port_destinations():
-                self.family.udp_endpoints[address, self.port.node_port] = serving
 
 
 @functools.lru_cache(maxsize=None)

@@ -19,12 +19,13 @@ from ..model.version import VERSIONS
 from ..state.ipset import IPSet
 from ..state.ipvs import RealServer, RealServerKey, VirtualServer, VirtualServerKey
 from ..state.node import Link
-from ..state.rule_set import RuleSet, UDPEndpoints
+from ..state.rule_set import RuleSet
 from .facts import NodeFacts, node_port_addresses
 from .ipvs_chains import tables
 from .ipvs_sets import SETS, SetDefinition, set_name
 from .names import DEVICE
 from .sysctls import ipvs_sysctls
+from .udp import udp_endpoints
 
 if TYPE_CHECKING:
     from ..model.node import Node, ProxyConfiguration
@@ -45,7 +46,6 @@ class _Family:
         self.members: dict[str, dict[str, str]] = {key: {} for key in SETS}
         self.servers: dict[VirtualServerKey, VirtualServer] = {}
         self.addresses: set[str] = set()
-        self.udp_endpoints: UDPEndpoints = {}
         # virtual servers whose source ranges leave the node itself out
         self.closed_to_node: list[VirtualServerKey] = []
 
@@ -83,8 +83,6 @@ class _Family:
             # so that clients behind one address spread: kube-proxy sets mh-port with every mh
             flags.add("flag-2")
         real_servers = {RealServerKey(e.ip, e.port): _real_server(e.weight) for e in endpoints}
-        if port.protocol == "udp":
-            self.udp_endpoints[address, number] = frozenset((e.ip, e.port) for e in port.endpoints if e.serving)
         self.servers[VirtualServerKey(self.family, port.protocol, address, number)] = VirtualServer(
             scheduler, tuple(sorted(flags)), port.affinity_timeout, 0, real_servers
         )
@@ -153,7 +151,9 @@ def render(service_data: ServiceData, node: Node, configuration: ProxyConfigurat
         },
         virtual_servers={key: server for family in families.values() for key, server in family.servers.items()},
         link=Link(DEVICE, frozenset(addresses)),
-        udp_endpoints={key: serving for family in families.values() for key, serving in family.udp_endpoints.items()},
+        udp_endpoints=udp_endpoints(
+            service_data.service_ports, {name: family.node_port_ips for name, family in families.items()}
+        ),
     )
 
 

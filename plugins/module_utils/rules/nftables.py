@@ -16,11 +16,12 @@ from ..model.selection import Selection, select
 from ..model.service import FAMILIES, effective_source_ranges
 from ..model.version import VERSIONS
 from ..state.nftables import Chain, Element, Set, Table, duration
-from ..state.rule_set import RuleSet, UDPEndpoints
+from ..state.rule_set import RuleSet
 from .facts import NodeFacts, node_port_addresses, node_port_networks
 from .names import NFTABLES_FAMILIES, nftables_name, short_hash
 from .nftables_static import address_set, local_match, mark, static_chains, static_sets
 from .sysctls import conntrack_sysctls
+from .udp import udp_endpoints
 
 if TYPE_CHECKING:
     from ..model.node import Node, ProxyConfiguration
@@ -46,7 +47,7 @@ def render(service_data: ServiceData, node: Node, configuration: ProxyConfigurat
         settings={"mode": "nftables", "version": configuration.version},
         sysctls=conntrack_sysctls(configuration, facts),
         nftables={nftables_name(family.family): family.table() for family in families},
-        udp_endpoints={key: value for family in families for key, value in family.udp_endpoints.items()},
+        udp_endpoints=udp_endpoints(service_data.service_ports, {one.family: one.node_ports for one in families}),
     )
 
 
@@ -86,7 +87,6 @@ class _Family:
         self.mark = mark(configuration)
         self.node_ports = node_port_addresses(node, configuration, facts, family)
         self.all_node_ports = node_port_networks(node, configuration, family) is None
-        self.udp_endpoints: UDPEndpoints = {}
         self.sets: dict[str, Set] = static_sets(family, None if self.all_node_ports else self.node_ports)
         self.chains: dict[str, Chain] = static_chains(family, node, configuration, self.all_node_ports)
         for port in ports:
@@ -127,7 +127,6 @@ class _ServicePort:
         self._balance_chains()
         if self.selection.has_endpoints and port.externally_accessible:
             family.chains[self.chain("external")] = Chain("", "", tuple(self._external_rules()))
-        self._remember_flows()
 
     def chain(self, kind: str) -> str:
         """The service port's chain of a kind: service, local, external or firewall."""
@@ -220,13 +219,3 @@ class _ServicePort:
             f"meta l4proto {self.port.protocol} dnat to {endpoint}",
         )
         self.family.chains[f"endpoint-{name}"] = Chain("", "", rules)
-
-    def _remember_flows(self) -> None:
-        if self.port.protocol != "udp":
-            return
-        serving = frozenset((e.ip, e.port) for e in self.port.endpoints if e.serving)
-        for address in (self.port.cluster_ip, *self.port.external_ips, *self.port.load_balancer_ips):
-            self.family.udp_endpoints[address, self.port.port] = serving
-        if self.port.node_port:
-            for address in self.family.node_ports:
-                self.family.udp_endpoints[address, self.port.node_port] = serving

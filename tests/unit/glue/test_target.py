@@ -46,9 +46,8 @@ class Files:
         self.rule_set = str(folder / "rule_set")
         self.services = str(folder / "services.json")
         self.inputs = inputs_of(mode)
-        found = target.whole(
-            NodeServiceData(DATA, self.services, incoming=True), self.inputs, None, self.rule_set, no_warning
-        )
+        data = NodeServiceData(DATA, self.services, incoming=True)
+        found = target.whole(data, self.inputs, None, self.rule_set, no_warning)
         for path, text in found.texts.items():
             Path(path).write_text("".join(text or ""), encoding="utf-8")
         self.left = found.left(None, self.rule_set, NOTHING_DONE)

@@ -71,7 +71,7 @@ def test_endpoints_are_no_endpoint_slices() -> None:
     with pytest.raises(InputError) as caught:
         source.parse({"kind": "List", "items": [web, endpoints, endpoints]})
     assert caught.value.problems == [
-        "items[1].kind: is not what kube-proxy reads: give the EndpointSlices (endpointslices) instead"
+        "items[1].kind: is not what kube-proxy reads: give EndpointSlices (endpointslices) instead"
     ]
     source.parse({"kind": "List", "items": [web, endpoints, {"kind": "EndpointSlice", "metadata": {"name": "web-1"}}]})
 
