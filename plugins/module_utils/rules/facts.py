@@ -11,6 +11,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..model.address import family_of
 from ..model.configuration import node_ip
 from .names import DEVICE
 
@@ -52,6 +53,19 @@ class NodeFacts(NamedTuple):
             if not (address.is_loopback or address.is_link_local):
                 found.setdefault(local.family, local.address)
         return tuple(found.values())
+
+
+def local_source(family: str, node: Node, configuration: ProxyConfiguration) -> tuple[str, str] | None:
+    """What tells traffic of this node's pods (or the cluster's) from other: the name of an ``interface``, a ``prefix``
+    of such names, or a ``network``; None where nothing does (data-plane 1.1.7).
+    """
+    mode = configuration.detect_local_mode
+    if mode == "BridgeInterface":
+        return "interface", configuration.bridge_interface
+    if mode == "InterfaceNamePrefix":
+        return "prefix", configuration.interface_name_prefix
+    networks = node.pod_cidrs if mode == "NodeCIDR" else configuration.cluster_cidrs
+    return next((("network", network) for network in networks if family_of(network) == family), None)
 
 
 def node_port_addresses(node: Node, configuration: ProxyConfiguration, facts: NodeFacts, family: str) -> list[str]:

@@ -12,6 +12,7 @@ from ipaddress import ip_network, summarize_address_range
 from typing import TYPE_CHECKING
 
 from ..state.nftables import Chain, Element, Set
+from .facts import local_source
 from .names import NFTABLES_FAMILIES
 
 if TYPE_CHECKING:
@@ -115,20 +116,17 @@ def _marked(bit: str) -> str:
 
 
 def local_match(family: str, node: Node, configuration: ProxyConfiguration, unless: str = "") -> str | None:
-    """The match of traffic from this node's pods (or the cluster's), None where nothing tells it (data-plane 1.1.7).
+    """The match of traffic that :func:`.facts.local_source` tells, None where nothing tells it.
 
     ``unless`` is ``"!= "`` for the reverse.
     """
-    mode = configuration.detect_local_mode
-    if mode == "BridgeInterface":
-        return f'iifname {unless}"{configuration.bridge_interface}"'
-    if mode == "InterfaceNamePrefix":
-        return f'iifname {unless}"{configuration.interface_name_prefix}*"'
-    networks = node.pod_cidrs if mode == "NodeCIDR" else configuration.cluster_cidrs
-    for network in networks:
-        if (":" in network) == (family == "ipv6"):
-            return f"{NFTABLES_FAMILIES[family]} saddr {unless}{address_set([network])}"
-    return None
+    source = local_source(family, node, configuration)
+    if source is None:
+        return None
+    kind, value = source
+    if kind == "network":
+        return f"{NFTABLES_FAMILIES[family]} saddr {unless}{address_set([value])}"
+    return f'iifname {unless}"{value}{"*" if kind == "prefix" else ""}"'
 
 
 def address_set(networks: Iterable[str]) -> str:

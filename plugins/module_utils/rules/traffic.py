@@ -11,9 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..state.iptables_rule import quote
+from .facts import local_source
 
 if TYPE_CHECKING:
     from ..model.node import Node, ProxyConfiguration
+
+LOCAL_MATCHES = {"interface": "-i {}", "prefix": "-i {}+", "network": "-s {}"}
 
 
 def comment(text: str) -> str:
@@ -52,17 +55,9 @@ def masquerade_rules(mark: str) -> list[str]:
 
 
 def local_match(family: str, node: Node, configuration: ProxyConfiguration) -> str | None:
-    """The match of traffic from this node's pods (or the cluster's), None where nothing tells it (data-plane 1.1.7)."""
-    mode = configuration.detect_local_mode
-    if mode == "BridgeInterface":
-        return f"-i {configuration.bridge_interface}"
-    if mode == "InterfaceNamePrefix":
-        return f"-i {configuration.interface_name_prefix}+"
-    networks = node.pod_cidrs if mode == "NodeCIDR" else configuration.cluster_cidrs
-    for network in networks:
-        if (":" in network) == (family == "ipv6"):
-            return f"-s {network}"
-    return None
+    """The match of traffic that :func:`.facts.local_source` tells, None where nothing tells it."""
+    source = local_source(family, node, configuration)
+    return LOCAL_MATCHES[source[0]].format(source[1]) if source else None
 
 
 def not_local_match(family: str, node: Node, configuration: ProxyConfiguration) -> str | None:
