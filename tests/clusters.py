@@ -241,6 +241,7 @@ def _configuration(source: random.Random, mode: str) -> Document:
         "version": version,
         "bind_address": _choice(source, "", "", "0.0.0.0", "10.200.0.11", "fd00:100::11"),
         "cluster_cidrs": _choice(source, [], ["10.244.0.0/16"], ["10.244.0.0/16", "fd00:244::/32"]),
+        "service_cidrs": _choice(source, [], [], ["10.96.0.0/16", "fd00:96::/32"]),
         "detect_local_mode": _choice(source, "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"),
         "bridge_interface": "cni0",
         "interface_name_prefix": "cali",

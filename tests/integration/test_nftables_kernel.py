@@ -121,6 +121,7 @@ def random_rule_set(seed: int) -> RuleSet:
         detect_local_mode=random_.choice(["ClusterCIDR", "InterfaceNamePrefix", "BridgeInterface"]),
         bridge_interface="br0",
         interface_name_prefix="cali",
+        service_cidrs=random_.choice([(), ("172.30.0.0/16", "fd00:96::/108"), ("10.96.0.0/16", "10.97.0.0/16")]),
     )
     return render(ServiceData.of(ports), NODE, configuration, FACTS)
 
@@ -231,6 +232,19 @@ def test_a_set_of_one_element_stays_one(rule: str) -> None:
     desired = RuleSet.empty()._replace(nftables=tables)
     assert brief(go(desired)) == ["add table office"]
     assert difference({**parse(FOREIGN), **tables}) == []
+
+
+def test_what_no_service_has_of_a_service_network_is_dropped_where_networks_are_named() -> None:
+    last = 'daddr {} drop comment "Drop traffic to unallocated ClusterIPs"'
+    named = CONFIGURATION._replace(service_cidrs=("10.97.0.0/16", "10.96.0.0/16", "fd00:96::/108"))
+    expected = {"ip": last.format("{ 10.96.0.0/15 }"), "ip6": last.format("fd00:96::/108")}
+    for configuration, more in ((named, 1), (CONFIGURATION, 0), (named, 1)):
+        desired = render(ServiceData.of([service(0)]), NODE, configuration, FACTS)
+        go(desired)
+        assert difference({**parse(FOREIGN), **desired.nftables}) == []
+        for family, rule in expected.items():
+            found = listed()[f"{family} kube-proxy"].chains["cluster-ips-check"].rules
+            assert found[1:] == (f"{family} {rule}",) * more
 
 
 def test_a_service_that_goes_leaves_nothing() -> None:

@@ -216,6 +216,7 @@ _READERS: dict[str, _Reader] = {
     "version": _version,
     "bind_address": _bind_address,
     "cluster_cidrs": _cluster_cidrs,
+    "service_cidrs": _networks,
     "detect_local_mode": _choice(DETECT_LOCAL_MODES, "ClusterCIDR"),
     "bridge_interface": _interface,
     "interface_name_prefix": _interface,

@@ -31,6 +31,7 @@ class ProxyConfiguration(NamedTuple):
     """The fields of KubeProxyConfiguration that decide what is programmed, with its defaults (data-plane 1.1.6).
 
     Durations are whole seconds; 0 leaves the kernel's value. ``cluster_cidrs`` is clusterCIDR split at commas.
+    ``service_cidrs`` are those of the cluster's ServiceCIDR objects, for nftables mode.
     ``masquerade_all`` and ``masquerade_bit`` are those of the section of the mode in use (IPVS mode uses ``iptables``).
     """
 
@@ -38,6 +39,7 @@ class ProxyConfiguration(NamedTuple):
     version: str = "1.36"
     bind_address: str = ""
     cluster_cidrs: tuple[str, ...] = ()
+    service_cidrs: tuple[str, ...] = ()
     detect_local_mode: str = "ClusterCIDR"
     bridge_interface: str = ""
     interface_name_prefix: str = ""

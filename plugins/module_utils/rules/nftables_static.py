@@ -11,6 +11,7 @@ from __future__ import annotations
 from ipaddress import ip_network, summarize_address_range
 from typing import TYPE_CHECKING
 
+from ..model.address import family_of
 from ..state.nftables import Chain, Element, Set
 from .facts import local_source
 from .names import NFTABLES_FAMILIES
@@ -95,7 +96,8 @@ def static_chains(family: str, node: Node, configuration: ProxyConfiguration, al
             f"ct status dnat {ip} saddr . {service} @hairpin-connections masquerade fully-random",
         ],
         "cluster-ips-check": [
-            f'{ip} daddr @cluster-ips reject comment "Reject traffic to invalid ports of ClusterIPs"'
+            f'{ip} daddr @cluster-ips reject comment "Reject traffic to invalid ports of ClusterIPs"',
+            *_drop_unallocated(family, configuration),
         ],
     }
     return {
@@ -113,6 +115,15 @@ def mark(configuration: ProxyConfiguration) -> str:
 def _marked(bit: str) -> str:
     # A mask of the highest bits alone is a prefix to nft.
     return "meta mark != 0x00000000/1" if bit == "0x80000000" else f"meta mark & {bit} != 0x00000000"
+
+
+def _drop_unallocated(family: str, configuration: ProxyConfiguration) -> list[str]:
+    """What is left for addresses of services is for none that there is (data-plane 2.2)."""
+    networks = [network for network in configuration.service_cidrs if family_of(network) == family]
+    if not networks:
+        return []
+    destination = f"{NFTABLES_FAMILIES[family]} daddr {address_set(networks)}"
+    return [f'{destination} drop comment "Drop traffic to unallocated ClusterIPs"']
 
 
 def local_match(family: str, node: Node, configuration: ProxyConfiguration, unless: str = "") -> str | None:

@@ -44,6 +44,7 @@ def test_the_default_configuration_is_one() -> None:
         ("masquerade_bit", 0, 0),
         ("localhost_node_ports", False, False),
         ("node_port_addresses", ["primary"], ("primary",)),
+        ("service_cidrs", ["10.96.0.0/12", "fd00:96::/108"], ("10.96.0.0/12", "fd00:96::/108")),
         ("node_port_addresses", ["192.168.100.0/24", "0.0.0.0/0"], ("192.168.100.0/24", "0.0.0.0/0")),
         ("scheduler", "wlc", "wlc"),
         ("scheduler", "", "rr"),
