@@ -52,10 +52,7 @@ def applied_after(operations: list[Operation]) -> Iterator[None]:
     with files.reserved(texts):
         yield
     for path, text in texts.items():
-        if text is None:
-            files.remove(path)
-        else:
-            files.write_text(path, text)
+        files.put(path, text)
 
 
 def diff(path: str, before: str | None, after: str | None) -> dict[str, str]:

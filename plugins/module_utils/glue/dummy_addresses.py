@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..model.address import canonical_ip, family_of, special_range, why_no_ip
+from ..model.address import WHOLE_ADDRESS, canonical_ip, family_of, special_range, why_no_ip
 from ..model.errors import InputError, Problems
 from ..model.fields import whole_number
 from ..plan.node import plan_link
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 # IFNAMSIZ less the final zero. The kernel takes more characters, but not all of them pass through the batch mode of ip.
 LINK_NAME = re.compile(r"[\w.+@][\w.+@-]{0,14}", re.ASCII)
 LINK_NAME_RULE = "1..15 letters, digits, or _ . + @, and - but in front"
-WHOLE_ADDRESS = {"ipv4": 32, "ipv6": 128}
 ARGUMENT_SPEC: dict[str, Any] = {
     "link": {"type": "str", "default": "kube-ipvs0"},
     "addresses": {"type": "list", "elements": "str"},

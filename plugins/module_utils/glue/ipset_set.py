@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..model.errors import Problems
 from ..plan import ipset as plan_ipset
 from ..plan.operation import Ownership
-from ..rules.ipvs_sets import OWN_SETS
+from ..rules.ipvs_sets import MAX_NAME_LENGTH, OWN_SETS
 from ..state.ipset import FLAG_OPTIONS, IPSet
 from ..state.ipset_member import normalise
 from ..state.rule_set import RuleSet
@@ -31,7 +31,6 @@ TYPES = [
     "hash:ip,port,ip", "hash:ip,port,net", "hash:mac", "hash:net", "hash:net,iface", "hash:net,net", "hash:net,port",
     "hash:net,port,net", "list:set",
 ]  # fmt: skip
-MAX_NAME_LENGTH = 31
 SET = {
     "name": {"type": "str"},
     "type": {"type": "str", "choices": TYPES},

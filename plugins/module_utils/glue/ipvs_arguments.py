@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..model.address import canonical_ip, family_of, why_no_ip
+from ..model.address import WHOLE_ADDRESS, canonical_ip, family_of, why_no_ip
 from ..model.errors import Problems
+from ..model.scheduling import MAXIMUM_WEIGHT
+from ..model.service import PROTOCOLS
 from ..state.ipvs import (
     SCHEDULER_FLAG_NAMES,
     TUNNEL_CHECKSUMS,
@@ -28,15 +30,12 @@ if TYPE_CHECKING:
 
     from ..state.ipvs import VirtualServers
 
-PROTOCOLS = ["tcp", "udp", "sctp"]
 FORWARDING = ["masquerade", "route", "tunnel"]
 FLAGS = [
     *("flag-1", "flag-2", "flag-3"),
     *(name for names in SCHEDULER_FLAG_NAMES.values() for name in sorted(names)),
 ]
-WHOLE_ADDRESS = {"ipv4": 32, "ipv6": 128}
 # The limits of ipvsadm; the timeout is 31 days.
-MAX_WEIGHT = 65535
 MAX_TIMEOUT = 2678400
 MAX_U32 = 2**32 - 1
 
@@ -55,7 +54,7 @@ REAL_SERVER = {
     "tunnel": {"type": "dict", "options": TUNNEL},
 }
 SERVICE: dict[str, Any] = {
-    "protocol": {"type": "str", "choices": PROTOCOLS, "default": "tcp"},
+    "protocol": {"type": "str", "choices": list(PROTOCOLS), "default": "tcp"},
     "address": {"type": "str"},
     "port": {"type": "int"},
     "fwmark": {"type": "int"},
@@ -197,7 +196,7 @@ def _check_forwarding(
 
 
 def _real_server(entry: Mapping[str, Any], place: str, problems: Problems) -> RealServer:
-    _in_range(entry["weight"], MAX_WEIGHT, f"{place}.weight", problems)
+    _in_range(entry["weight"], MAXIMUM_WEIGHT, f"{place}.weight", problems)
     upper, lower = entry["upper_threshold"], entry["lower_threshold"]
     thresholds = [
         _in_range(entry[name], MAX_U32, f"{place}.{name}", problems) for name in ("upper_threshold", "lower_threshold")

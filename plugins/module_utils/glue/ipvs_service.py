@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..kernel import ipvs as kernel_ipvs
 from ..model.errors import InputError
+from ..model.service import PROTOCOLS
 from ..plan import ipvs as plan_ipvs
 from ..plan.operation import CHANGE, REMOVE, Operation, Ownership
 from ..state.rule_set import RuleSet
 from .compiled import read_compiled
 from .converge import Outcome, converge
-from .ipvs_arguments import PROTOCOLS, SERVICE, desired_servers, names_one
+from .ipvs_arguments import SERVICE, desired_servers, names_one
 from .module import NETNS, RULE_SET
 from .node import access
 from .result import result_of
@@ -38,7 +39,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     **SERVICE,
     "services": {"type": "list", "elements": "dict", "options": SERVICE},
     "real_servers_policy": {"type": "str", "choices": ["exact", "merge"], "default": "exact"},
-    "drain": {"type": "list", "elements": "str", "choices": PROTOCOLS, "default": ["tcp"]},
+    "drain": {"type": "list", "elements": "str", "choices": list(PROTOCOLS), "default": ["tcp"]},
     "only_owner": {"type": "bool", "default": False},
     "reset_counters": {"type": "bool", "default": False},
     **RULE_SET,

@@ -27,10 +27,7 @@ def converge(path: str, text: Text | None, check: bool) -> list[Operation]:
     says_so = files.says(path, text or "")
     operations = plan_drop_in(path, says_so, None if text is None else True, text or "")
     if operations and not check:
-        if text is None:
-            files.remove(path)
-        else:
-            files.write_text(path, text, mode=0o600)
+        files.put(path, text, mode=0o600)
     return operations
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..kernel import probe
 from ..model.errors import InputError
+from ..state.ipvs import endpoint
 from . import service_data
 from .module import NETNS
 from .node import access
@@ -54,5 +55,4 @@ def _can_answer(port: ServicePort) -> bool:
 
 
 def _name(port: ServicePort) -> str:
-    address = f"[{port.cluster_ip}]" if ":" in port.cluster_ip else port.cluster_ip
-    return f"{port} {address}:{port.port}"
+    return f"{port} {endpoint(port.cluster_ip, port.port)}"

@@ -15,6 +15,7 @@ from ..kernel import processes
 from ..kernel.command import KernelError
 from ..model.configuration import parse_configuration, parse_node
 from ..model.errors import InputError
+from ..model.service import PROTOCOLS
 from ..rules.names import PROCESS
 from ..state.rule_set import RuleSet
 from . import own_file, service_data, target
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from .service_data import NodeServiceData
     from .target import Target
 
-PROTOCOLS = ["tcp", "udp", "sctp"]
 NOTHING_DONE = Outcome([], RuleSet.empty(), RuleSet.empty(), {})
 STATES = ["compiled", "converged", "absent", "restored"]
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -54,7 +54,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "path": {"type": "path"},
     "only_owner": {"type": "bool", "default": False},
     "take_over": {"type": "bool", "default": False},
-    "drain": {"type": "list", "elements": "str", "choices": PROTOCOLS, "default": ["tcp"]},
+    "drain": {"type": "list", "elements": "str", "choices": list(PROTOCOLS), "default": ["tcp"]},
     "snapshots": {"type": "int", "default": 3},
     "snapshot": {"type": "str"},
     "lock_timeout": {"type": "float", "default": 60},

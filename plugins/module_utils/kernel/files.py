@@ -103,6 +103,14 @@ def reserved(texts: Mapping[str, Text | None]) -> Iterator[None]:
         yield
 
 
+def put(path: str, text: Text | None, mode: int = 0o644) -> None:
+    """Writes a file, or removes it where there is to be none. Raises KernelError."""
+    if text is None:
+        remove(path)
+    else:
+        write_text(path, text, mode)
+
+
 def remove(path: str) -> None:
     """Removes a file that may not exist. Raises KernelError."""
     try:

@@ -22,6 +22,10 @@ _is_special_ipv6 = re.compile(r"(?P<unspecified>::$)|(?P<loopback>::1$)|(?P<mult
 _has_leading_zero = re.compile(r"(?:[0-9]+\.){3}[0-9]+").fullmatch
 
 
+# The prefix length of one address.
+WHOLE_ADDRESS = {"ipv4": 32, "ipv6": 128}
+
+
 def family_of(address: str) -> str:
     """``ipv4`` or ``ipv6``, of an address or a network in canonical form."""
     return "ipv6" if ":" in address else "ipv4"

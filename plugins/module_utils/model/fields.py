@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from .address import canonical_ip, canonical_network, special_range, why_no_ip
+from .address import WHOLE_ADDRESS, canonical_ip, canonical_network, family_of, special_range, why_no_ip
 from .errors import Problems, nearest
 
 _is_dns_label = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?").fullmatch
@@ -209,7 +209,7 @@ def network(text: str, path: str, problems: Problems, exact: bool = False) -> st
     canonical = canonical_network(text)
     if not canonical:
         address = canonical_ip(text)
-        remedy = f"; for one address write {address}/{128 if ':' in address else 32}" if address else ""
+        remedy = f"; for one address write {address}/{WHOLE_ADDRESS[family_of(address)]}" if address else ""
         problems.add(path, f"{text!r} is not a network such as 10.0.0.0/8{remedy}")
     elif exact and canonical_ip(text.partition("/")[0]) != canonical.partition("/")[0]:
         problems.add(path, f"{text} has bits set beyond its prefix length; write {canonical}")

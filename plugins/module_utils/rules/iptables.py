@@ -12,6 +12,7 @@ import functools
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
+from ..model.address import WHOLE_ADDRESS
 from ..model.configuration import node_ip
 from ..model.selection import Selection, select
 from ..model.service import FAMILIES, effective_source_ranges
@@ -98,7 +99,7 @@ class _Family:
         self.configuration = configuration
         self.facts = facts
         self.version = VERSIONS[configuration.version]
-        self.length = 128 if family == "ipv6" else 32
+        self.length = WHOLE_ADDRESS[family]
         self.node_ip = ip_address(node_ip(node, configuration, family))
         self.local = local_match(family, node, configuration)
         self.not_local = not_local_match(family, node, configuration)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from ..model.address import WHOLE_ADDRESS
 from ..model.version import VERSIONS
 from ..state.iptables import Chain, Tables
 from .facts import NodeFacts, localhost_node_ports, node_port_networks
@@ -115,7 +116,7 @@ def _to_node_ports(family: str, node: Node, configuration: ProxyConfiguration, f
         loopback = "::1/128" if family == "ipv6" else "127.0.0.0/8"
         guard = "" if localhost else f"! -d {loopback} "
         return [f"{guard}{text} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"]
-    length = 128 if family == "ipv6" else 32
+    length = WHOLE_ADDRESS[family]
     addresses = [ip_address(address) for address in facts.local_addresses(family)]
     found = {a for a in addresses if any(a in network for network in networks) and (localhost or not a.is_loopback)}
     return [f"-d {address}/{length} {text} -j KUBE-NODEPORTS" for address in sorted(found, key=str)]

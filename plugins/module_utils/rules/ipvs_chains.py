@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..model.address import WHOLE_ADDRESS
 from ..state.iptables import Chain, Tables
 from .ipvs_sets import SETS, set_name
 from .traffic import comment, masquerade_rules, not_local_match
@@ -153,6 +154,6 @@ def _chains(rules: Mapping[str, list[str]]) -> dict[str, Chain]:
 
 
 def _closed_to_node(key: VirtualServerKey) -> str:
-    length = 128 if key.family == "ipv6" else 32
+    length = WHOLE_ADDRESS[key.family]
     protocol = PROTOCOL_NUMBERS[key.protocol]
     return f"-s {key.address}/{length} -m ipvs --vproto {protocol} --vaddr {key.address} --vport {key.port} -j DROP"
