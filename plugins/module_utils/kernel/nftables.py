@@ -39,6 +39,7 @@ DELETE_ATTEMPTS = 5
 DELETE_PAUSE = 0.5
 # Of a rule: what is quoted, the element that a packet adds, and an anonymous set of one.
 SET_OF_ONE = re.compile(r'"[^"]*"|@\S+ \{|\{ ((?:"[^"]*"|[^\s{}",])+) \}')
+ONE_IN_BRACES = re.compile(r"\{ [^ ]+ \}")
 NUL = b"\0"
 _TABLE_NAME = 1
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
@@ -265,6 +266,8 @@ def _written(chain: Chain) -> Chain:
     """The chain as nft has to be given it: to a set of one element in a rule it takes the braces away, unless that one
     is what several merge into.
     """
+    if not any(map(ONE_IN_BRACES.search, chain.rules)):
+        return chain
     return chain._replace(rules=tuple([SET_OF_ONE.sub(_twice, rule) for rule in chain.rules]))
 
 
