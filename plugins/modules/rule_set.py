@@ -188,11 +188,18 @@ figures:
   returned: success
   sample: {"processes": 6, "messages": 4, "seconds": {"read": 0.2, "plan": 0.01}}
 snapshots:
-  description: Names of the snapshots that the node has, the oldest first. A name is the time in UTC.
+  description:
+    - Names of the snapshots that the node has, the oldest first. A name is the time in UTC, or where the clock was set
+      back, what follows the newest name.
   type: list
   elements: str
   returned: success
   sample: [20261121T121500.123456Z]
+snapshot:
+  description: Name of the snapshot that this run took, null where it took none.
+  type: str
+  returned: success
+  sample: 20261121T121500.123456Z
 restored:
   description: Name of the snapshot that was restored.
   type: str

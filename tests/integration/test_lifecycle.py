@@ -93,7 +93,8 @@ def test_what_was_is_restored(node: Target) -> None:
     more = [*SERVICES, {**SERVICES[0], "name": "api", "cluster_ip": "10.96.0.11", "ports": [{"port": 443}]}]
     first, second = node.four_runs(DUMP, converged("iptables"), converged("nftables", services=more))
     names = second.real["snapshots"]
-    assert len(names) == 2
+    assert names == [first.real["snapshot"], second.real["snapshot"]]
+    assert [second.check["snapshot"], second.real_again["snapshot"]] == [None, None]
     services = (folder(node) / "services.json").read_text()
     [back] = node.four_runs(DUMP, RESTORED)
     assert back.real["restored"] == names[-1]

@@ -24,7 +24,6 @@ from .converge import Outcome, converge
 from .known import NOTHING, Inputs, Known, rest_of
 from .leftovers import Leftovers
 from .place import RULE_SET
-from .snapshots import Snapshots
 from .subsystems import Chains, NftablesTables
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from ..state.ipvs import VirtualServerKey
     from ..state.large_text import Text
     from .node import NodeAccess
+    from .snapshots import Snapshots
     from .subsystem import Subsystem, TablesStates
 
 SUBSYSTEMS = (
@@ -55,7 +55,7 @@ class Options(NamedTuple):
     """How to converge.
 
     ``only_owner``: every virtual server of the node counts as ours. ``drain``: protocols whose real servers are
-    drained. ``snapshots``: how many snapshots of earlier states the node keeps; None takes none, and keeps all.
+    drained. ``snapshots``: where the state before the first write is kept; None takes none, and keeps all.
     ``sysctls``: names of the settings that count as wanted from now on; None: all of the rule set. ``texts`` by path
     are the files that the caller brings up to date afterwards, None for no file: where they cannot be written, nothing
     is changed. ``known`` need not be read; ``live_pieces`` makes the text of all that is there from what was read, and
@@ -64,7 +64,7 @@ class Options(NamedTuple):
 
     only_owner: bool = False
     drain: Collection[str] = ("tcp",)
-    snapshots: int | None = None
+    snapshots: Snapshots | None = None
     sysctls: Collection[str] | None = None
     texts: Mapping[str, Text | None] = {}
     known: Known = NOTHING
@@ -120,8 +120,8 @@ def _converge_and_record(
     def ended() -> dict[str, str | None]:
         return {**record, **originals.settled(desired.sysctls if options.sysctls is None else options.sysctls)}
 
-    snapshots = Snapshots(access.folder, options.snapshots or 0)
-    with contextlib.ExitStack() as held, snapshots.around() as take:
+    with contextlib.ExitStack() as held:
+        take = held.enter_context(options.snapshots.around()) if options.snapshots else None
 
         def keep(before: RuleSet) -> None:
             # Whatever is made from here on is known as ours, even if this run is killed half-way.
@@ -133,7 +133,7 @@ def _converge_and_record(
             held.enter_context(files.reserved({**now, **later}))
             held.enter_context(own_file.reserved(options.texts))
             with files.reserved(now):
-                if options.snapshots is not None:
+                if take:
                     # Flows are ended, never made: there is nothing of theirs to restore.
                     take(options.live_pieces(before._replace(udp_endpoints={})))
             own_file.converge_all(now, check=False)

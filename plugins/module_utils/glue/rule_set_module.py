@@ -124,13 +124,13 @@ class _Run:
         outcome = None
         if found:
             try:
-                outcome = self._converge_to(found, self._params["snapshots"])
+                outcome = self._converge_to(found, self._snapshots)
             except LookAgainError as error:
                 done = error.operations
         if found is None or outcome is None:
             # What was left does not hold after this run's own writes, and what was there before them is kept already.
             found = target.whole(services, inputs, None if done else left, self._path, self._module.warn)
-            outcome = self._converge_to(found, None if done else self._params["snapshots"])
+            outcome = self._converge_to(found, None if done else self._snapshots)
         result = self._finish(outcome._replace(operations=[*done, *outcome.operations]), found.texts)
         if not self._check:
             self._here.left_file.save(found.left(left, self._path, outcome))
@@ -139,7 +139,7 @@ class _Run:
     def remove(self) -> dict[str, Any]:
         """Removes all that is kube-proxy's or the collection's, and the files that speak of it."""
         texts = dict.fromkeys([self._path, *(os.path.join(self._here.folder, file) for file in FILES)])
-        outcome = self._converge(RuleSet.empty(), self._options(texts, self._params["snapshots"]))
+        outcome = self._converge(RuleSet.empty(), self._options(texts, self._snapshots))
         result = {**self._finish(outcome, texts), "rule_set": None}
         if not self._check:
             self._here.left_file.forget()
@@ -157,13 +157,14 @@ class _Run:
         """Writes the node's files last: they say what it was brought to, and a run that fails leaves them."""
         files = own_file.converge_all(texts, self._check)
         outcome = outcome._replace(operations=[*outcome.operations, *files])
-        return {**result_of(self._module, outcome, self._here), "snapshots": self._snapshots.names()}
+        snapshots = {"snapshots": self._snapshots.names(), "snapshot": self._snapshots.taken}
+        return {**result_of(self._module, outcome, self._here), **snapshots}
 
-    def _converge_to(self, found: Target, snapshots: int | None) -> Outcome:
+    def _converge_to(self, found: Target, snapshots: Snapshots | None) -> Outcome:
         options = self._options(found.texts, snapshots)
         return self._converge(found.desired, options._replace(known=found.known, live_pieces=found.live_pieces))
 
-    def _options(self, texts: Mapping[str, Text | None], snapshots: int | None) -> Options:
+    def _options(self, texts: Mapping[str, Text | None], snapshots: Snapshots | None) -> Options:
         return Options(self._params["only_owner"], self._params["drain"], snapshots, texts=texts)
 
     def _converge(self, desired: RuleSet, options: Options) -> Outcome:
