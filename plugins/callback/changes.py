@@ -15,6 +15,8 @@ description:
   - Prints after the recap, for each node, how many objects of which kind were changed, or in check mode would be, and
     why it failed; then the objects with the nodes and the reason, those of one kind and reason in one line.
   - Where a play takes some nodes at a time (C(serial)), it says which of how many are next.
+  - Where a task ignores that its host is not reached (C(ignore_unreachable)), the variable C(kube_proxy_unreached) of the
+    node says why from then on.
   - It comes with the playbooks C(site), C(switch_mode), C(migrate), C(cleanup) and C(rollback) of this collection, and
     needs no setting. Plays of other playbooks are left alone, unless they have the variable C(kube_proxy_changes).
 author:
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ansible.executor.stats import AggregateStats
+    from ansible.executor.task_result import TaskResult
+
+# The variable of a node that says why a task did not reach its host, where the task ignores that.
+UNREACHED = "kube_proxy_unreached"
 
 
 class CallbackModule(Collector):
@@ -46,6 +52,14 @@ class CallbackModule(Collector):
         """Prints the summary."""
         if self._started:
             self._show("CHANGES", drift.summary_of_changes(self._report()))
+
+    def v2_runner_on_unreachable(self, result: TaskResult) -> None:
+        """Lets later tasks know what this one ignores, which only a result that is registered would tell them."""
+        super().v2_runner_on_unreachable(result)
+        if self._play and result._task_fields.get("ignore_unreachable"):
+            message = f"{result.task_name}: {result._result.get('msg', 'not reached')}"
+            manager = self._play.get_variable_manager()
+            manager.set_nonpersistent_facts(result._host.get_name(), {UNREACHED: message})
 
     def _begin(self, variables: Mapping[str, Any]) -> None:
         everyone, batch = variables.get("ansible_play_hosts_all", []), variables.get("ansible_play_batch", [])

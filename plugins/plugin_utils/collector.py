@@ -79,7 +79,7 @@ class Collector(CallbackBase):
 
     def v2_runner_on_unreachable(self, result: TaskResult) -> None:
         """Collects why a node was not reached."""
-        if self._play:
+        if self._play and not result._task_fields.get("ignore_unreachable"):
             self._node(result).fail(result._result.get("msg", ""), unreachable=True)
 
     def _begin(self, variables: Mapping[str, Any]) -> None:

@@ -235,7 +235,7 @@ def assert_what_is_disproved_is_undone(fleet: Fleet, ipvs: list[str]) -> None:
     after = fleet.hook("after_switch", HOOK.format("after"))
     done = fleet.play("switch_mode", *mode("iptables"), *before, *after, *fleet.hook("prove_switch", DISPROOF))
     reason = "it was brought back to what it was): the cash desk of node-a is dark"
-    failed(done, f"node-a is not in iptables mode ({reason}", "\nnode 1 of 2: node-a\n", "\n1 node: 1 failed\n")
+    failed(done, f"node-a is not proved in iptables mode ({reason}", "\nnode 1 of 2: node-a\n", "\n1 node: 1 failed\n")
     assert fleet.dumps() == ipvs
     # The next node was left alone, and no traffic was led back to this one.
     assert fleet.log() == ["before node-a"]
@@ -269,9 +269,8 @@ def assert_a_mode_that_silences_services_is_undone(fleet: Fleet, iptables: list[
     wrong = ("-e", json.dumps({"kube_proxy_cluster_cidrs": ["10.0.0.0/8"]}))
     done = fleet.play("switch_mode", *mode("ipvs"), *wrong)
     # The other service has an endpoint on the node as well, and answers now and then.
-    failed(
-        done, "node-a is not in ipvs mode (it was brought back to what it was): No longer answering: ", "default/far"
-    )
+    reason = "it was brought back to what it was): No longer answering: "
+    failed(done, f"node-a is not proved in ipvs mode ({reason}", "default/far")
     assert fleet.dumps() == iptables
 
 

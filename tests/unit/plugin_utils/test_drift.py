@@ -123,10 +123,10 @@ def test_a_node_that_was_not_compared_whole_is_not_clean() -> None:
     assert report["message"] == f"was not compared whole: there is no result of {missing}"
 
 
-def test_a_failed_node_keeps_what_was_found_before_and_the_first_message() -> None:
+def test_a_failed_node_keeps_what_was_found_before_and_the_last_message() -> None:
     node = compared(MEMBER, check=False)
+    node.fail("one that was rescued")
     node.fail(" no such scheduler \n")
-    node.fail("another")
     report = node.report()
     assert (report["status"], report["message"], report["objects"]) == ("failed", "no such scheduler", [MEMBER])
     assert failed("").report()["message"] == "failed without a message"
