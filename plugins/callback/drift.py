@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ansible.executor.stats import AggregateStats
     from ansible.executor.task_result import TaskResult
     from ansible.inventory.host import Host
+    from ansible.playbook.play import Play
     from ansible.playbook.task import Task
 
 # What is written, and the variable with its path.
@@ -90,7 +91,7 @@ class CallbackModule(Collector):
         if not stats.failures and not stats.dark and drift.EXIT_STATUS[report["status"]]:
             raise SystemExit(drift.EXIT_STATUS[report["status"]])
 
-    def _begin(self, variables: Mapping[str, Any]) -> None:
+    def _begin(self, play: Play, variables: Mapping[str, Any]) -> None:
         for name in variables.get("ansible_play_hosts_all", []):
             self._nodes.setdefault(name, self._new_node())
 

@@ -61,7 +61,7 @@ class Collector(CallbackBase):
             return
         self._play = play
         self._started = self._started or now()
-        self._begin(play.get_variable_manager().get_vars(play=play))
+        self._begin(play, play.get_variable_manager().get_vars(play=play))
 
     def v2_runner_on_ok(self, result: TaskResult) -> None:
         """Collects what a task said of a node."""
@@ -82,7 +82,7 @@ class Collector(CallbackBase):
         if self._play and not result._task_fields.get("ignore_unreachable"):
             self._node(result).fail(result._result.get("msg", ""), unreachable=True)
 
-    def _begin(self, variables: Mapping[str, Any]) -> None:
+    def _begin(self, play: Play, variables: Mapping[str, Any]) -> None:
         """A play, or a batch of its nodes, begins."""
         raise NotImplementedError
 

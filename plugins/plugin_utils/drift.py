@@ -90,7 +90,8 @@ class NodeDrift:
         self._messages += figures.get("messages", 0)
 
     def fail(self, message: object, unreachable: bool = False) -> None:
-        """Takes in that the node failed, or was not reached. The last message counts: what failed before was rescued."""
+        """Takes in that the node failed, or was not reached; the last message counts, as what failed before was
+        rescued."""
         self._message = str(message).strip() or "failed without a message"
         self._unreachable |= unreachable
 

@@ -236,6 +236,7 @@ def assert_what_is_disproved_is_undone(fleet: Fleet, ipvs: list[str]) -> None:
     done = fleet.play("switch_mode", *mode("iptables"), *before, *after, *fleet.hook("prove_switch", DISPROOF))
     reason = "it was brought back to what it was): the cash desk of node-a is dark"
     failed(done, f"node-a is not proved in iptables mode ({reason}", "\nnode 1 of 2: node-a\n", "\n1 node: 1 failed\n")
+    assert '\nnot visited in "Nodes move to another mode": node-b\n' in done.stdout
     assert fleet.dumps() == ipvs
     # The next node was left alone, and no traffic was led back to this one.
     assert fleet.log() == ["before node-a"]

@@ -162,6 +162,12 @@ def test_a_proof_that_cannot_be_read_is_found_before_the_move(
 def test_what_a_proof_does_not_cover_is_told(controller: NamespaceController) -> None:
     printed = switch(controller, "nftables", "-e kube_proxy_probe_limit=1")
     assert "1 service ports are asked, 1 are left out of the proof: set kube_proxy_probe_limit" in printed
-    assert (
-        "None of 1 service ports answers on node-a before the move, so asking them again will prove nothing" in printed
-    )
+    assert "None of 1 service ports answers on node-a before the move, so asking them again will prove" in printed
+
+
+def test_nodes_that_a_fleet_s_move_does_not_visit_are_named(controller: NamespaceController) -> None:
+    migrate = SWITCH.replace("switch_mode", "migrate").replace("kube_nodes ", "all ")
+    modes = "-e kube_proxy_mode=nftables -e kube_proxy_mode_before=iptables"
+    printed = controller.run(f"{migrate} {modes}", status=4)
+    assert "node 1 of 2" not in printed
+    assert 'not visited in "Nodes move to another mode": node-a, node-gone\n' in printed
