@@ -24,6 +24,8 @@ author:
   - kubenode.proxy contributors (@kubenode)
 """
 
+import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -32,7 +34,7 @@ from ansible_collections.kubenode.proxy.plugins.plugin_utils import drift, fleet
 from ansible_collections.kubenode.proxy.plugins.plugin_utils.collector import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from ansible.executor.stats import AggregateStats
@@ -63,13 +65,17 @@ class CallbackModule(Collector):
         self._fleet = fleet.Fleet()
 
     def v2_runner_on_start(self, host: Host, task: Task) -> None:
-        """Reads the options, which may stand in the inventory."""
+        """Reads the options, which may stand in the inventory. Raises SystemExit where a path cannot be written."""
         if self._play and self._paths is None:
             variables = self._play.get_variable_manager().get_vars(play=self._play, host=host)
             options = Templar(loader=self._play.get_loader(), variables=variables).template(
                 self._play.vars[self.variable]
             )
             self._paths = (_path(options["report"]), _path(options["page"]))
+            # Not only at the end, when all nodes have been visited.
+            for path, what in zip(self._paths, VARIABLES):
+                if path:
+                    self._try(path, what)
 
     def v2_runner_on_ok(self, result: TaskResult) -> None:
         """Collects what a task said of a node, for the page too."""
@@ -95,18 +101,32 @@ class CallbackModule(Collector):
         for name in variables.get("ansible_play_hosts_all", []):
             self._nodes.setdefault(name, self._new_node())
 
+    def _try(self, path: str, what: str) -> None:
+        """Raises SystemExit where the file cannot be written."""
+        with self._writing(path, what) as new:
+            if os.path.isdir(path):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            with open(new, "w", encoding="utf-8"):
+                pass
+            os.unlink(new)
+
     def _write(self, path: str, text: str, what: str) -> None:
         """Puts the whole file in place at once. Raises SystemExit."""
-        new = f"{path}.{os.getpid()}"
-        try:
+        with self._writing(path, what) as new:
             with open(new, "w", encoding="utf-8") as file:
                 file.write(text)
             os.replace(new, path)
+        self._display.display(f"{what}: {path}")
+
+    @contextlib.contextmanager
+    def _writing(self, path: str, what: str) -> Iterator[str]:
+        """Gives the name under which a file is written first. Raises SystemExit instead of OSError."""
+        try:
+            yield f"{path}.{os.getpid()}"
         except OSError as error:
             remedy = f"set {VARIABLES[what]} to another path"
             self._display.error(f"the {what} cannot be written to {path}: {error.strerror}; {remedy}")
             raise SystemExit(1) from error
-        self._display.display(f"{what}: {path}")
 
 
 def _path(given: str) -> str:

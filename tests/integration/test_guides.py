@@ -79,6 +79,17 @@ def test_drift(controller: NamespaceController) -> None:
             controller.run(line, next((number for part, number in statuses.items() if part in line), 0))
 
 
+@pytest.mark.parametrize("path", ["/nowhere/report.json", "."])
+def test_a_report_that_cannot_be_written_is_found_before_a_node_is_visited(
+    controller: NamespaceController, path: str
+) -> None:
+    """As the table of docs/guides/drift.md says."""
+    command = "ansible-playbook -i inventory.yml kubenode.proxy.drift -e kube_proxy_drift_report="
+    text = controller.run(command + path, status=1)
+    assert "the report cannot be written to /" in text
+    assert "node-a]" not in text
+
+
 def test_report(controller: NamespaceController) -> None:
     controller.run(SITE)
     printed = run_all(controller, "report.md")
