@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 import pytest
 
@@ -26,7 +27,8 @@ pytestmark = [
 
 SITE = "ansible-playbook -i inventory.yml kubenode.proxy.site"
 # The name of a snapshot, which is a time.
-SNAPSHOT = re.compile(r"\d{8}T\d{6}\.\d+Z")
+SNAPSHOT = re.compile(r"\d{8}T\d{6}(\.\d+)?Z")
+TIME = "%Y%m%dT%H%M%S.%fZ"
 SNAPSHOTS = "/var/lib/kubenode-proxy/snapshots"
 
 
@@ -105,6 +107,23 @@ def test_operations(controller: NamespaceController) -> None:
     assert "  remove chain ipv4 filter KUBE-" in printed[clean_up]
     # What the clean-up took away came back.
     assert rules(controller) == before
+
+
+def test_a_rollback_to_a_time_leaves_nodes_alone_that_have_not_been_changed_since(
+    controller: NamespaceController,
+) -> None:
+    """As docs/guides/operations.md promises."""
+    controller.run(SITE)
+    before = rules(controller)
+    since = "-e kube_proxy_rollback_since=" + datetime.now(UTC).strftime(TIME)
+    rollback = SITE.replace("proxy.site", "proxy.rollback")
+    assert "node-a  unchanged" in controller.run(f"{rollback} {since}")
+    assert rules(controller) == before
+    for run in ("-e kube_proxy_mode=nftables", "-e kube_proxy_masquerade_all=true"):
+        assert "node-a  changed" in controller.run(f"{SITE} {run}")
+    controller.run(f"{rollback} {since}")
+    assert rules(controller) == before
+    assert "20261121T120000Z" in controller.run(f"{rollback} -e kube_proxy_rollback_since=yesterday", status=2)
 
 
 def test_migration(controller: NamespaceController) -> None:
