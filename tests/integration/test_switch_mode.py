@@ -67,6 +67,13 @@ CUT = """\
 - name: The node does something
   ansible.builtin.command: "true"
 """
+# Somebody removes what the move has written, as soon as it is there.
+DISTURBANCE = """\
+- name: Somebody else is at work
+  ansible.builtin.shell: until nft delete table ip kube-proxy; do :; done
+  async: 60
+  poll: 0
+"""
 SNAPSHOTS = "/var/lib/kubenode-proxy/snapshots"
 GONE = {"others": {"hosts": {"node-gone": {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_user": "root"}}}}
 SITE = "ansible-playbook -i inventory.yml --limit kube_nodes kubenode.proxy.site"
@@ -140,6 +147,15 @@ def test_a_clock_that_is_set_back_does_not_take_the_way_back_away(controller: Na
     )
     assert rules(controller) == before
     assert controller.run(f"ls {SNAPSHOTS}").split()[-1] == "20990101T000000.000001Z"
+
+
+def test_a_move_that_fails_half_way_is_undone_without_a_result_that_tells_how(controller: NamespaceController) -> None:
+    before = rules(controller)
+    controller.write("before.yml", DISTURBANCE)
+    hook = f"-e kube_proxy_before_switch={controller.folder}/before.yml"
+    printed = switch(controller, "nftables", hook, status=2)
+    assert re.search(r"nftables mode \(it was brought back to what it was\): \d+ of \d+ changes did not last", printed)
+    assert rules(controller) == before
 
 
 def test_a_node_that_was_in_the_mode_before_stays_there(controller: NamespaceController) -> None:
