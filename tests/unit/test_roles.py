@@ -1,0 +1,116 @@
+# Copyright: (c) 2026, kubenode.proxy contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the expressions of roles and playbooks make of variables, whichever way those are given."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jinja2 import Environment, nodes
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (CHECKOUT / "roles").iterdir())
+FILES = sorted(
+    path
+    for pattern in ("roles/*/defaults/*.yml", "roles/*/vars/*.yml", "roles/*/tasks/*.yml", "roles/*/handlers/*.yml")
+    for path in CHECKOUT.glob(pattern)
+) + sorted((CHECKOUT / "playbooks").rglob("*.yml"))
+TEMPLATES = sorted(CHECKOUT.glob("roles/*/templates/*.j2"))
+# Keywords whose text is an expression without braces.
+CONDITIONS = {"when", "that", "until", "failed_when", "changed_when"}
+JINJA = Environment(autoescape=False)
+# What the role knows once it has looked at the node.
+PREFLIGHT = {"kernel_version": [6, 1], "ipvs_possible": True}
+
+
+def booleans() -> set[str]:
+    """The options of roles that are true or false, and the variables of playbooks that are so by default."""
+    found = set()
+    for role in ROLES:
+        specification = yaml.safe_load((CHECKOUT / f"roles/{role}/meta/argument_specs.yml").read_text())
+        options = specification["argument_specs"]["main"]["options"]
+        found |= {name for name, option in options.items() if option["type"] == "bool"}
+    for path in FILES:
+        found |= set(re.findall(r"(\w+) \| default\((?:true|false)\b", path.read_text()))
+    return found
+
+
+def expressions(value: Any, key: str = "") -> Iterator[nodes.Node]:
+    """The templates in a YAML value, and those of its conditions that count as true or false."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from expressions(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from expressions(item, key)
+    elif isinstance(value, str):
+        # As the test of an "if", it is where truth counts.
+        yield JINJA.parse(f"{{{{ 1 if ({value}) else 0 }}}}" if key in CONDITIONS else value)
+
+
+def truths(tree: nodes.Node) -> Iterator[nodes.Node | None]:
+    """What counts as true or false."""
+    yield from (choice.test for choice in tree.find_all(nodes.CondExpr))
+    yield from (choice.test for choice in tree.find_all(nodes.If))
+    yield from (negation.node for negation in tree.find_all(nodes.Not))
+    yield from (filtered.node for filtered in tree.find_all(nodes.Filter) if filtered.name == "ternary")
+    for both in (*tree.find_all(nodes.And), *tree.find_all(nodes.Or)):
+        yield from (both.left, both.right)
+
+
+def bare(node: nodes.Node | None) -> str:
+    """The variable whose truth counts as it stands, or with a default; "" for any other expression."""
+    while isinstance(node, nodes.Filter) and node.name == "default":
+        node = node.node
+    return node.name if isinstance(node, nodes.Name) else ""
+
+
+@pytest.mark.parametrize("path", [*FILES, *TEMPLATES], ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_a_variable_given_as_text_is_true_or_false_as_it_says(path: Path) -> None:
+    """The text "false", of an extra variable or an inventory in INI form, is true to Jinja."""
+    text = path.read_text()
+    trees = [JINJA.parse(text)] if path in TEMPLATES else list(expressions(yaml.safe_load(text)))
+    assert {bare(node) for tree in trees for node in truths(tree)} & booleans() == set()
+
+
+def render(folder: Path, template: str, *options: str, **variables: Any) -> Any:
+    """What Ansible makes of a template with the variables of the roles, and these given by the user."""
+    shown = folder / "shown.json"
+    files = [str(CHECKOUT / f"roles/{role}/{part}/main.yml") for role in ROLES for part in ("defaults", "vars")]
+    task = {"ansible.builtin.copy": {"dest": str(shown), "content": f"{{{{ {template} | to_json }}}}"}}
+    play = {"hosts": "all", "gather_facts": False, "vars_files": files, "tasks": [task]}
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (folder / "play.yml").write_text(yaml.safe_dump([play]))
+    (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": {"node-a": host}}}))
+    given = json.dumps({"node_prepare_preflight": PREFLIGHT, **variables})
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    done = subprocess.run(
+        [program, "-i", "inventory.yml", "-e", given, *options, "play.yml"],
+        cwd=folder,
+        env={**os.environ, "ANSIBLE_HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    return json.loads(shown.read_text())
+
+
+@pytest.mark.parametrize("value", ["false", "no", "0"])
+def test_a_node_gets_no_sysctls_that_text_says_are_not_wanted(tmp_path: Path, value: str) -> None:
+    names = ("node_prepare_strict_arp", "node_prepare_bridge_nf_call", "node_prepare_ipv6_forwarding")
+    options = [word for name in names for word in ("-e", f"{name}={value}")]
+    sysctls = render(tmp_path, "node_prepare_wanted_sysctls", *options)
+    assert [name for name in sysctls if not name.startswith("net.ipv4.vs.")] == ["net.ipv4.ip_forward"]
