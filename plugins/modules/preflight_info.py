@@ -18,7 +18,7 @@ extends_documentation_fragment:
 options:
   needed:
     description:
-      - Commands to look for.
+      - Commands to look for. Those of IPVS mode by default.
     type: list
     elements: str
     choices: [ip, iptables, ipset, ipvsadm, modprobe, nft]

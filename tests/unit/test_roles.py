@@ -114,3 +114,11 @@ def test_a_node_gets_no_sysctls_that_text_says_are_not_wanted(tmp_path: Path, va
     options = [word for name in names for word in ("-e", f"{name}={value}")]
     sysctls = render(tmp_path, "node_prepare_wanted_sysctls", *options)
     assert [name for name in sysctls if not name.startswith("net.ipv4.vs.")] == ["net.ipv4.ip_forward"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "commands"),
+    [("iptables", ["iptables"]), ("ipvs", ["iptables", "ipset", "ipvsadm"]), ("nftables", ["nft"])],
+)
+def test_a_node_needs_what_its_mode_runs(tmp_path: Path, mode: str, commands: list[str]) -> None:
+    assert render(tmp_path, "node_prepare_needed", kube_proxy_mode=mode) == ["ip", "modprobe", *commands]

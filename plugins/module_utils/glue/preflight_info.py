@@ -16,8 +16,8 @@ from ..kernel.command import Runner
 
 if TYPE_CHECKING:
     from .module import Call
+# By default, what IPVS mode takes. iptables mode does without ipset and ipvsadm, nftables mode with nft alone.
 NEEDED = ["ip", "iptables", "ipset", "ipvsadm", "modprobe"]
-# What nftables mode needs instead of iptables, ipset and ipvsadm.
 CHOICES = [*NEEDED, "nft"]
 # What IPVS mode cannot do without; nf_conntrack_ipv4 and the schedulers come on top.
 IPVS_MODULES = ["ip_vs", "ip_set", "xt_set", "dummy", "nf_conntrack"]
