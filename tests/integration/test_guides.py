@@ -136,6 +136,8 @@ def test_migration(controller: NamespaceController) -> None:
     assert "KUBE-" not in rules(controller)
     preflight = next(text for line, text in printed.items() if "preflight" in line)
     assert '"mode": "nftables"' in preflight
+    # This kernel has no IPVS, and that mode does not take it.
+    assert '"missing_kernel_modules": []' in preflight
 
 
 def test_every_guide_is_run() -> None:
