@@ -23,6 +23,10 @@ options:
     elements: str
     choices: [ip, iptables, ipset, ipvsadm, modprobe, nft]
     default: [ip, iptables, ipset, ipvsadm, modprobe]
+  netns:
+    description:
+      - Name of the network namespace of the node in which to look for kube-proxy. All else is the node's.
+    type: str
 seealso:
   - module: kubenode.proxy.kernel_modules
   - module: kubenode.proxy.proxy_info
@@ -88,6 +92,11 @@ ipv6:
   sample: true
 network_manager:
   description: Whether NetworkManager is configured on the node.
+  type: bool
+  returned: success
+  sample: false
+kube_proxy_running:
+  description: Whether a process called C(kube-proxy) runs on the node. One that is part of another program is not seen.
   type: bool
   returned: success
   sample: false

@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ..kernel import facts, modules, packages
+from ..kernel import facts, modules, packages, processes
 from ..kernel.command import Runner
+from ..kernel.namespace import enter
+from .module import NETNS
 
 if TYPE_CHECKING:
     from .module import Call
@@ -23,7 +25,7 @@ CHOICES = [*NEEDED, "nft"]
 IPVS_MODULES = ["ip_vs", "ip_set", "xt_set", "dummy", "nf_conntrack"]
 NETWORK_MANAGER = "/etc/NetworkManager"
 OPTIONS: dict[str, Any] = {
-    "argument_spec": {"needed": {"type": "list", "elements": "str", "choices": CHOICES, "default": NEEDED}}
+    "argument_spec": {"needed": {"type": "list", "elements": "str", "choices": CHOICES, "default": NEEDED}, **NETNS}
 }
 
 
@@ -44,6 +46,7 @@ def work(module: Call) -> dict[str, Any]:
         "ipvs_possible": not absent,
         "ipv6": facts.has_ipv6(),
         "network_manager": os.path.isdir(NETWORK_MANAGER),
+        "kube_proxy_running": _kube_proxy_runs(module.params["netns"]),
     }
 
 
@@ -53,3 +56,10 @@ def _absent_modules(runner: Runner) -> list[str]:
     known = os.path.isdir(f"/lib/modules/{found.kernel}")
     candidates = IPVS_MODULES if known else ["ip_vs"]
     return [name for name in candidates if name not in found.present and name not in found.available]
+
+
+def _kube_proxy_runs(netns: str | None) -> bool:
+    """Whether kube-proxy runs there. Enters the network namespace, where all else is the node's: so it comes last."""
+    if netns:
+        enter(netns)
+    return bool(processes.in_network_namespace(processes.KUBE_PROXY))

@@ -84,7 +84,7 @@ def work(module: Call) -> dict[str, Any]:
         "kernel": kernel_modules.release(),
         "snapshots": Snapshots(node.folder).names(),
         "mode": mode(node),
-        "kube_proxy_running": bool(processes.in_network_namespace(names.PROCESS)),
+        "kube_proxy_running": bool(processes.in_network_namespace(processes.KUBE_PROXY)),
         "notes": notes,
     }
 

@@ -16,7 +16,6 @@ from ..kernel.command import KernelError
 from ..model.configuration import parse_configuration, parse_node
 from ..model.errors import InputError
 from ..model.service import PROTOCOLS
-from ..rules.names import PROCESS
 from ..state.rule_set import RuleSet
 from . import own_file, service_data, target
 from .converge import Outcome
@@ -173,7 +172,9 @@ class _Run:
 
     def _refuse_beside_kube_proxy(self) -> None:
         """Raises KernelError where kube-proxy runs; check mode may look all the same."""
-        running = [] if self._check or self._params["take_over"] else processes.in_network_namespace(PROCESS)
+        running = (
+            [] if self._check or self._params["take_over"] else processes.in_network_namespace(processes.KUBE_PROXY)
+        )
         if running:
             raise KernelError(
                 f"kube-proxy runs on this node (process {running[0]}) and would undo what it does not know of: stop it "

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import os
 
+# It would undo what is not its own idea.
+KUBE_PROXY = "kube-proxy"
+
 
 def in_network_namespace(name: str) -> list[int]:
     """Ids of the processes of this name in the network namespace of this thread.

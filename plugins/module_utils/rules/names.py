@@ -63,8 +63,6 @@ DISPATCH_CHAINS = frozenset(
 DROPPED_INVALID = "ct_state_invalid_dropped_pkts"
 ACCEPTED_LOCALHOST = "localhost_nps_accepted_pkts"
 ACCOUNTING_OBJECTS = frozenset({DROPPED_INVALID, ACCEPTED_LOCALHOST})
-# The program that these names come from, and that would undo what is not its own idea.
-PROCESS = "kube-proxy"
 # With these kube-proxy notices in iptables mode that somebody flushed a table; it makes them in three tables.
 CANARY = "KUBE-PROXY-CANARY"
 IPTABLES_MODE_CHAIN = ("filter", "KUBE-EXTERNAL-SERVICES")
