@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.ipvs import 
 from tests.lab import Node
 
 CONFIGURATION = "/etc/NetworkManager/conf.d/kubenode-proxy.conf"
+NMCLI = "/usr/local/bin/nmcli"
 HERE = {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}
 
 
@@ -46,6 +47,42 @@ def test_network_manager_leaves_the_link_alone(guest: Node, ansible_env: Mapping
         assert "changed=0" in prepare(ansible_env, tmp_path, guest.inventory_vars()).stdout
     finally:
         guest.run(["rm", "-r", "/etc/NetworkManager"])
+
+
+@pytest.fixture
+def network_manager(guest: Node) -> Iterator[Callable[[str], None]]:
+    """NetworkManager is configured on a node in no mode; sets what nmcli does."""
+    guest.run("mkdir -p /etc/NetworkManager/conf.d && { ip link delete kube-ipvs0 || true; }")
+
+    def does(script: str) -> None:
+        guest.run(f"rm -f {CONFIGURATION} && printf '#!/bin/sh\n{script}\n' >{NMCLI} && chmod +x {NMCLI}")
+
+    yield does
+    guest.run(f"rm -rf /etc/NetworkManager {NMCLI} /run/reloaded")
+
+
+def test_network_manager_knows_of_the_link_before_it_is_there(
+    guest: Node, ansible_env: Mapping[str, str], tmp_path: Path, network_manager: Callable[[str], None]
+) -> None:
+    network_manager("ip -br link >/run/reloaded")
+    done = prepare(ansible_env, tmp_path, guest.inventory_vars(), kube_proxy_services=[{"name": "Not a name"}])
+    assert "problem(s) in the input" in done.stdout
+    assert "kube-ipvs0" not in guest.run("cat /run/reloaded").stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "status"), [("echo Error: not running >&2; exit 8", 0), ("echo Error: refused >&2; exit 1", 2)]
+)
+def test_a_network_manager_that_does_not_reload_is_seen_if_it_runs(
+    guest: Node,
+    ansible_env: Mapping[str, str],
+    tmp_path: Path,
+    network_manager: Callable[[str], None],
+    script: str,
+    status: int,
+) -> None:
+    network_manager(script)
+    assert prepare(ansible_env, tmp_path, guest.inventory_vars()).returncode == status
 
 
 def test_a_missing_package_is_named(guest: Node, ansible_env: Mapping[str, str], tmp_path: Path) -> None:
