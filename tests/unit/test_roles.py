@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,19 +84,26 @@ def test_a_variable_given_as_text_is_true_or_false_as_it_says(path: Path) -> Non
     assert {bare(node) for tree in trees for node in truths(tree)} & booleans() == set()
 
 
-def render(folder: Path, template: str, *options: str, **variables: Any) -> Any:
-    """What Ansible makes of a template with the variables of the roles, and these given by the user."""
-    shown = folder / "shown.json"
-    files = [str(CHECKOUT / f"roles/{role}/{part}/main.yml") for role in ROLES for part in ("defaults", "vars")]
-    task = {"ansible.builtin.copy": {"dest": str(shown), "content": f"{{{{ {template} | to_json }}}}"}}
-    play = {"hosts": "all", "gather_facts": False, "vars_files": files, "tasks": [task]}
+def render(
+    folder: Path, *wanted: tuple[str, Mapping[str, Any]], options: Sequence[str] = (), roles: Sequence[str] = ROLES
+) -> list[Any]:
+    """What Ansible makes of each template with the variables of the roles, and those that go with it."""
+    files = [str(CHECKOUT / f"roles/{role}/{part}/main.yml") for role in roles for part in ("defaults", "vars")]
+    tasks: list[dict[str, Any]] = [
+        {"ansible.builtin.set_fact": {f"shown_{number}": f"{{{{ {template} }}}}"}, "vars": dict(given)}
+        for number, (template, given) in enumerate(wanted)
+    ]
+    shown = ", ".join(f"shown_{number}" for number in range(len(wanted)))
+    content = f"{{{{ [{shown}] | to_json }}}}"
+    tasks.append({"ansible.builtin.copy": {"dest": str(folder / "shown.json"), "content": content}})
+    play = {"hosts": "all", "gather_facts": False, "vars_files": files, "tasks": tasks}
     host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory = {"all": {"hosts": {"node-a": {**host, "node_prepare_preflight": PREFLIGHT}}}}
     (folder / "play.yml").write_text(yaml.safe_dump([play]))
-    (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": {"node-a": host}}}))
-    given = json.dumps({"node_prepare_preflight": PREFLIGHT, **variables})
+    (folder / "inventory.yml").write_text(yaml.safe_dump(inventory))
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     done = subprocess.run(
-        [program, "-i", "inventory.yml", "-e", given, *options, "play.yml"],
+        [program, "-i", "inventory.yml", *options, "play.yml"],
         cwd=folder,
         env={**os.environ, "ANSIBLE_HOME": str(folder)},
         capture_output=True,
@@ -105,20 +112,48 @@ def render(folder: Path, template: str, *options: str, **variables: Any) -> Any:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    return json.loads(shown.read_text())
+    found: list[Any] = json.loads((folder / "shown.json").read_text())
+    return found
 
 
-@pytest.mark.parametrize("value", ["false", "no", "0"])
-def test_a_node_gets_no_sysctls_that_text_says_are_not_wanted(tmp_path: Path, value: str) -> None:
+def test_a_node_gets_no_sysctls_that_text_says_are_not_wanted(tmp_path: Path) -> None:
     names = ("node_prepare_strict_arp", "node_prepare_bridge_nf_call", "node_prepare_ipv6_forwarding")
-    options = [word for name in names for word in ("-e", f"{name}={value}")]
-    sysctls = render(tmp_path, "node_prepare_wanted_sysctls", *options)
+    options = [word for name in names for word in ("-e", f"{name}=false")]
+    [sysctls] = render(tmp_path, ("node_prepare_wanted_sysctls", {}), options=options)
     assert [name for name in sysctls if not name.startswith("net.ipv4.vs.")] == ["net.ipv4.ip_forward"]
 
 
-@pytest.mark.parametrize(
-    ("mode", "commands"),
-    [("iptables", ["iptables"]), ("ipvs", ["iptables", "ipset", "ipvsadm"]), ("nftables", ["nft"])],
-)
-def test_a_node_needs_what_its_mode_runs(tmp_path: Path, mode: str, commands: list[str]) -> None:
-    assert render(tmp_path, "node_prepare_needed", kube_proxy_mode=mode) == ["ip", "modprobe", *commands]
+def test_a_node_needs_what_its_mode_runs(tmp_path: Path) -> None:
+    commands = {"iptables": ["iptables"], "ipvs": ["iptables", "ipset", "ipvsadm"], "nftables": ["nft"]}
+    needed = render(tmp_path, *(("node_prepare_needed", {"kube_proxy_mode": mode}) for mode in commands))
+    assert needed == [["ip", "modprobe", *names] for names in commands.values()]
+
+
+DOCUMENT = {"mode": "iptables", "ipvs": {"strictARP": True, "scheduler": "mh"}}
+IPVS = {**DOCUMENT, "mode": "ipvs"}
+# What the user gives, and: the mode, whether the node is strict about ARP, and whether it has the document's scheduler.
+CONFIGURATIONS: list[tuple[Mapping[str, Any], list[Any]]] = [
+    ({}, ["ipvs", False, False]),
+    ({"kube_proxy_configuration": DOCUMENT}, ["iptables", False, False]),
+    ({"kube_proxy_configuration": IPVS}, ["ipvs", True, True]),
+    # kube-proxy itself would run in iptables mode.
+    ({"kube_proxy_configuration": {**DOCUMENT, "mode": ""}}, ["ipvs", True, True]),
+    ({"kube_proxy_configuration": {"ipvs": None}}, ["ipvs", False, False]),
+    ({"kube_proxy_configuration": DOCUMENT, "kube_proxy_mode": "nftables"}, ["nftables", False, False]),
+    (
+        {"kube_proxy_configuration": IPVS, "kube_proxy_strict_arp": False, "kube_proxy_scheduler": "lc"},
+        ["ipvs", False, False],
+    ),
+]
+
+
+@pytest.mark.parametrize("roles", [["node_prepare"], ROLES])
+def test_what_a_document_says_counts_where_no_variable_is_given(tmp_path: Path, roles: list[str]) -> None:
+    template = "[node_prepare_effective_mode, node_prepare_strict_arp, 'mh' in node_prepare_schedulers]"
+    found = render(tmp_path, *((template, given) for given, _expected in CONFIGURATIONS), roles=roles)
+    assert found == [expected for _given, expected in CONFIGURATIONS]
+
+
+def test_the_rule_set_is_of_the_mode_that_the_node_is_prepared_for(tmp_path: Path) -> None:
+    wanted = (("[kube_proxy_fields.mode, node_prepare_effective_mode]", given) for given, _expected in CONFIGURATIONS)
+    assert render(tmp_path, *wanted) == [[mode, mode] for _given, (mode, *_more) in CONFIGURATIONS]
