@@ -34,13 +34,15 @@ JINJA = Environment(autoescape=False)
 PREFLIGHT = {"kernel_version": [6, 1], "ipvs_possible": True}
 
 
+def options(role: str) -> dict[str, Any]:
+    specification = yaml.safe_load((CHECKOUT / f"roles/{role}/meta/argument_specs.yml").read_text())
+    found: dict[str, Any] = specification["argument_specs"]["main"]["options"]
+    return found
+
+
 def booleans() -> set[str]:
     """The options of roles that are true or false, and the variables of playbooks that are so by default."""
-    found = set()
-    for role in ROLES:
-        specification = yaml.safe_load((CHECKOUT / f"roles/{role}/meta/argument_specs.yml").read_text())
-        options = specification["argument_specs"]["main"]["options"]
-        found |= {name for name, option in options.items() if option["type"] == "bool"}
+    found = {name for role in ROLES for name, option in options(role).items() if option["type"] == "bool"}
     for path in FILES:
         found |= set(re.findall(r"(\w+) \| default\((?:true|false)\b", path.read_text()))
     return found
@@ -85,7 +87,7 @@ def test_a_variable_given_as_text_is_true_or_false_as_it_says(path: Path) -> Non
 
 
 def render(
-    folder: Path, *wanted: tuple[str, Mapping[str, Any]], options: Sequence[str] = (), roles: Sequence[str] = ROLES
+    folder: Path, *wanted: tuple[str, Mapping[str, Any]], extra: Sequence[str] = (), roles: Sequence[str] = ROLES
 ) -> list[Any]:
     """What Ansible makes of each template with the variables of the roles, and those that go with it."""
     files = [str(CHECKOUT / f"roles/{role}/{part}/main.yml") for role in roles for part in ("defaults", "vars")]
@@ -103,7 +105,7 @@ def render(
     (folder / "inventory.yml").write_text(yaml.safe_dump(inventory))
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     done = subprocess.run(
-        [program, "-i", "inventory.yml", *options, "play.yml"],
+        [program, "-i", "inventory.yml", *extra, "play.yml"],
         cwd=folder,
         env={**os.environ, "ANSIBLE_HOME": str(folder)},
         capture_output=True,
@@ -118,8 +120,8 @@ def render(
 
 def test_a_node_gets_no_sysctls_that_text_says_are_not_wanted(tmp_path: Path) -> None:
     names = ("node_prepare_strict_arp", "node_prepare_bridge_nf_call", "node_prepare_ipv6_forwarding")
-    options = [word for name in names for word in ("-e", f"{name}=false")]
-    [sysctls] = render(tmp_path, ("node_prepare_wanted_sysctls", {}), options=options)
+    extra = [word for name in names for word in ("-e", f"{name}=false")]
+    [sysctls] = render(tmp_path, ("node_prepare_wanted_sysctls", {}), extra=extra)
     assert [name for name in sysctls if not name.startswith("net.ipv4.vs.")] == ["net.ipv4.ip_forward"]
 
 
@@ -157,3 +159,14 @@ def test_what_a_document_says_counts_where_no_variable_is_given(tmp_path: Path, 
 def test_the_rule_set_is_of_the_mode_that_the_node_is_prepared_for(tmp_path: Path) -> None:
     wanted = (("[kube_proxy_fields.mode, node_prepare_effective_mode]", given) for given, _expected in CONFIGURATIONS)
     assert render(tmp_path, *wanted) == [[mode, mode] for _given, (mode, *_more) in CONFIGURATIONS]
+
+
+def test_the_variables_of_playbooks_are_documented() -> None:
+    """What a playbook has a default for or does without, unless a role specifies it or another playbook sets it."""
+    playbooks = "".join(path.read_text() for path in sorted((CHECKOUT / "playbooks").rglob("*.yml")))
+    own = set(re.findall(r"\b(kube_proxy_\w+)(?: \| default\(| is defined)", playbooks))
+    guides = "".join(path.read_text() for path in [CHECKOUT / "README.md", *(CHECKOUT / "docs/guides").glob("*.md")])
+    others = {name for role in ROLES for name in options(role)} | set(
+        re.findall(r"^ +(kube_proxy_\w+):", playbooks, re.MULTILINE)
+    )
+    assert {name for name in own - others if name not in guides} == set()
