@@ -64,11 +64,18 @@ def test_a_node_is_corrected_when_somebody_names_it(ansible_env: Mapping[str, st
         controller.write("services.yml", services)
         controller.write("token", "s3cret\n")
         controller.inventory(inventory, kube_proxy_services_src=str(controller.folder / "services.yml"))
+        # Another node: a run for all hosts would say so of two.
+        document = yaml.safe_load((controller.folder / "inventory.yml").read_text())
+        document["others"] = {
+            "hosts": {"node-b": {"ansible_connection": "local", "ansible_python_interpreter": "/nowhere"}}
+        }
+        controller.write("inventory.yml", yaml.safe_dump(document))
         with controller.running(start, before=export) as process:
             wait_for_the_webhook(controller, curl, process)
-            # No name, and no name of a host: nothing is run.
+            # No name, and no name of a host: nothing is run, neither now nor before the run below.
             assert call(controller, curl.replace("node", "nod"), "nod-a") == "200"
-            assert call(controller, curl, "node-*") == "200"
+            for others in ("node-*", "all", "ungrouped"):
+                assert call(controller, curl, others) == "200"
             assert "KUBE-" not in controller.look("iptables-save")
             assert call(controller, curl, "node-a") == "200"
             wait_for(controller, "1 node: 1 changed")
