@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The option remember."""
+    """The options remember and lock_timeout."""
 
     DOCUMENTATION = r"""
 options:
@@ -20,4 +20,9 @@ options:
       - Not for network namespaces, which do not outlive a boot.
     type: bool
     default: false
+  lock_timeout:
+    description:
+      - How many seconds to wait for another run on the same node.
+    type: float
+    default: 60
 """

@@ -108,11 +108,6 @@ options:
     description:
       - Name of the snapshot for O(state=restored). The newest by default.
     type: str
-  lock_timeout:
-    description:
-      - How many seconds to wait for another run on the same node.
-    type: float
-    default: 60
   checksum:
     description:
       - SHA-1 of the service data that the node should have. Set by the action plugin.

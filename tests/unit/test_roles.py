@@ -170,3 +170,12 @@ def test_the_variables_of_playbooks_are_documented() -> None:
         re.findall(r"^ +(kube_proxy_\w+):", playbooks, re.MULTILINE)
     )
     assert {name for name in own - others if name not in guides} == set()
+
+
+def test_roles_wait_for_other_runs_as_long_as_the_user_says() -> None:
+    """Where a module has the option."""
+    waiting = {"kubenode.proxy.kernel_modules", "kubenode.proxy.rule_set", "kubenode.proxy.sysctls"}
+    tasks = [task for path in CHECKOUT.glob("roles/*/tasks/*.yml") for task in yaml.safe_load(path.read_text())]
+    calls = [task[name] for task in tasks for name in waiting & set(task)]
+    assert len(calls) == 5
+    assert [call for call in calls if "kube_proxy_lock_timeout" not in str(call.get("lock_timeout"))] == []

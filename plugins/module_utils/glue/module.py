@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 NETNS = {"netns": {"type": "str"}}
 BACKEND = {"backend": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"}}
 RULE_SET = {"rule_set": {"type": "path"}}
-REMEMBER = {"remember": {"type": "bool", "default": False}}
+# Who remembers a call waits for other runs on the node.
+REMEMBER = {
+    "remember": {"type": "bool", "default": False},
+    "lock_timeout": {"type": "float", "default": 60},
+}
 
 
 class Call(NamedTuple):

@@ -19,7 +19,7 @@ from ..kernel.lock import exclusive
 from ..model.errors import InputError
 from . import own_file
 from .drop_in import diff
-from .place import LOCK, LOCK_TIMEOUT, STATE_FOLDER
+from .place import LOCK, STATE_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def work(function: Callable[[Call], dict[str, Any]], call: Call, module: str) ->
     if call.check_mode:
         return _note(function(call), call, path, text)
     # The node's program holds the lock while it reads and repeats: it sees all of this, or nothing.
-    with exclusive(LOCK, params.get("lock_timeout", LOCK_TIMEOUT)):
+    with exclusive(LOCK, params["lock_timeout"]):
         with own_file.reserved({path: text}):
             result = function(call)
         return _note(result, call, path, text)

@@ -56,7 +56,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "drain": {"type": "list", "elements": "str", "choices": list(PROTOCOLS), "default": ["tcp"]},
     "snapshots": {"type": "int", "default": 3},
     "snapshot": {"type": "str"},
-    "lock_timeout": {"type": "float", "default": 60},
     **BACKEND,
     **NETNS,
     **REMEMBER,

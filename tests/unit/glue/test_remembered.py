@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import stat
 from collections.abc import Callable
@@ -118,6 +119,13 @@ def test_nothing_is_kept_for_a_network_namespace(runs: Path) -> None:
         call_sysctls(netns="other")
     assert not call_sysctls(netns="other", remember=False)["changed"]
     assert not runs.exists()
+
+
+def test_a_call_waits_for_another_run_as_long_as_it_says(tmp_path: Path) -> None:
+    with (tmp_path / "kubenode-proxy.lock").open("w") as another:
+        fcntl.flock(another, fcntl.LOCK_EX)
+        with pytest.raises(KernelError, match=r"for over 0\.1 s: try again$"):
+            call_sysctls(lock_timeout=0.1)
 
 
 def test_the_work_is_done_and_kept_under_one_lock(tmp_path: Path) -> None:
