@@ -49,7 +49,7 @@ def work(module: Call) -> dict[str, Any]:
     path = drop_in.path_of(params) if params["persistent"] or params["state"] == "absent" else None
     node = Place()
     subsystem = Modules(node.runner, wanted, path, present=params["state"] == "present")
-    with node.lock(module.check_mode):
+    with node.lock(module.check_mode, params["lock_timeout"]):
         file_before = files.read_text(path) if path else None
         outcome = converge({"kernel modules": subsystem}, RuleSet.empty(), module.check_mode)
     result = {

@@ -50,7 +50,7 @@ def work(module: Call) -> dict[str, Any]:
     node = Place(params["netns"])
     wanted_file = None if params["state"] == "absent" else render_sysctl_file(settings)
     # Two runs at once would each write the original values without those that the other has found.
-    with node.lock(module.check_mode):
+    with node.lock(module.check_mode, params["lock_timeout"]):
         originals = node.sysctl_originals(params["file"]) if path else None
         subsystem = Settings(path, wanted_file, params["ignore_missing"], originals)
         file_before = files.read_text(path) if path else None
