@@ -56,6 +56,7 @@ class CallbackModule(Collector):
         super().__init__()
         # Of the last play.
         self._play_name = ""
+        self._play_id = ""
         self._everyone: list[str] = []
         self._visited: set[str] = set()
         # Is printed when the first task of a batch begins: a play goes through all batches, also when no node is left.
@@ -90,8 +91,8 @@ class CallbackModule(Collector):
 
     def _begin(self, play: Play, variables: Mapping[str, Any]) -> None:
         # A play begins once for each batch.
-        if play.get_name() != self._play_name:
-            self._play_name, self._visited = play.get_name(), set()
+        if play._uuid != self._play_id:
+            self._play_id, self._play_name, self._visited = play._uuid, play.get_name(), set()
         self._everyone, batch = variables.get("ansible_play_hosts_all", []), variables.get("ansible_play_batch", [])
         self._next = ""
         if len(batch) < len(self._everyone):

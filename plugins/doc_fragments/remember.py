@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options remember and lock_timeout."""
+    """The option remember."""
 
     DOCUMENTATION = r"""
 options:
@@ -20,9 +20,4 @@ options:
       - Not for network namespaces, which do not outlive a boot.
     type: bool
     default: false
-  lock_timeout:
-    description:
-      - How many seconds to wait for another run on the same node.
-    type: float
-    default: 60
 """

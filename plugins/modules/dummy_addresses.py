@@ -20,6 +20,7 @@ description:
   - Link-local addresses, which the kernel itself puts on a link, are left alone.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
+  - kubenode.proxy.lock
   - kubenode.proxy.netns
   - kubenode.proxy.compiled
 options:

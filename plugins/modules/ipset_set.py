@@ -18,6 +18,7 @@ description:
   - A set whose type or create options change is filled under another name and put in place at once.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
+  - kubenode.proxy.lock
   - kubenode.proxy.netns
   - kubenode.proxy.compiled
 options:

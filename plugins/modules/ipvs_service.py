@@ -19,6 +19,7 @@ description:
   - Virtual servers that a task does not name are left alone, unless O(only_owner=true).
 extends_documentation_fragment:
   - kubenode.proxy.attributes
+  - kubenode.proxy.lock
   - kubenode.proxy.netns
   - kubenode.proxy.compiled
 options:

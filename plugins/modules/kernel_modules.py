@@ -20,6 +20,7 @@ description:
     where the kernel shows signs of it.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
+  - kubenode.proxy.lock
   - kubenode.proxy.remember
 options:
   modules:

@@ -20,6 +20,7 @@ description:
   - Chains that a task does not name are left alone.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
+  - kubenode.proxy.lock
   - kubenode.proxy.netns
   - kubenode.proxy.backend
   - kubenode.proxy.compiled

@@ -17,6 +17,7 @@ description:
   - Elements of sets to which packets add (the flag V(dynamic)) are left alone, as are counters.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
+  - kubenode.proxy.lock
   - kubenode.proxy.netns
   - kubenode.proxy.compiled
 options:

@@ -95,6 +95,11 @@ network_manager:
   type: bool
   returned: success
   sample: false
+check_mode:
+  description: Whether the task ran in check mode, so that those that go with it change nothing.
+  type: bool
+  returned: success
+  sample: false
 kube_proxy_running:
   description: Whether a process called C(kube-proxy) runs on the node. One that is part of another program is not seen.
   type: bool

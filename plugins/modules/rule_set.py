@@ -25,6 +25,7 @@ description:
   - Kernel settings that are no longer wanted get back the value that they had before the module first changed them.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
+  - kubenode.proxy.lock
   - kubenode.proxy.netns
   - kubenode.proxy.backend
   - kubenode.proxy.remember

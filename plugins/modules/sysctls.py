@@ -18,6 +18,7 @@ description:
   - Where a setting is missing from the kernel, nothing is written, and the error names the kernel module that has it.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
+  - kubenode.proxy.lock
   - kubenode.proxy.remember
   - kubenode.proxy.netns
 options:

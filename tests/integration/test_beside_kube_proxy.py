@@ -31,6 +31,14 @@ iptables-save | sed -e '/^#/d' -e 's/ \\[.*//'
 cat /proc/sys/net/ipv4/ip_forward
 """
 
+LOOK = """\
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role: {name: kubenode.proxy.node_prepare}
+      check_mode: true
+"""
+
 
 @pytest.fixture
 def controller(ansible_env: Mapping[str, str], tmp_path: Path) -> Iterator[NamespaceController]:
@@ -66,5 +74,7 @@ def test_a_node_that_kube_proxy_looks_after_is_only_looked_at(controller: Namesp
     # To compare, and to try what would happen, it may stay.
     assert "add chain " in play(controller, "drift", status=10)
     assert "node-a  would change " in play(controller, "site --check")
+    controller.write("look.yml", LOOK)
+    controller.run("ansible-playbook -i inventory.yml look.yml")
     assert controller.run(DUMP) == bare
     assert "node-a  changed " in play(controller, "site", "kube_proxy_take_over=true")

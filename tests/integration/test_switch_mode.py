@@ -147,6 +147,19 @@ def test_a_clock_that_is_set_back_does_not_take_the_way_back_away(controller: Na
     )
     assert rules(controller) == before
     assert controller.run(f"ls {SNAPSHOTS}").split()[-1] == "20990101T000000.000001Z"
+    since = f"{SITE.replace('site', 'rollback')} -e kube_proxy_rollback_since=20261121T120000Z"
+    assert "its clock was set back" in " ".join(controller.run(since, status=2).split())
+    assert rules(controller) == before
+
+
+def test_rules_that_are_no_text_are_shown_and_come_back(controller: NamespaceController) -> None:
+    controller.run("iptables -A KUBE-FORWARD -m comment --comment $(printf 'a\\377b') -j DROP")
+    count = "iptables-save | od -An -c | grep -c 377"
+    assert controller.run(count) == "1\n"
+    printed = switch(controller, "nftables", "--diff", proving(controller, DISPROOF), status=2)
+    assert "(it was brought back to what it was): the cash desk is dark" in printed
+    assert "a\\xffb" in printed
+    assert controller.run(count) == "1\n"
 
 
 def test_a_move_that_fails_half_way_is_undone_without_a_result_that_tells_how(controller: NamespaceController) -> None:

@@ -141,6 +141,9 @@ CONFIGURATIONS: list[tuple[Mapping[str, Any], list[Any]]] = [
     # kube-proxy itself would run in iptables mode.
     ({"kube_proxy_configuration": {**DOCUMENT, "mode": ""}}, ["ipvs", True, True]),
     ({"kube_proxy_configuration": {"ipvs": None}}, ["ipvs", False, False]),
+    ({"kube_proxy_configuration": None}, ["ipvs", False, False]),
+    ({"kube_proxy_configuration": json.dumps(DOCUMENT)}, ["iptables", False, False]),
+    ({"kube_proxy_configuration": json.dumps(IPVS)}, ["ipvs", True, True]),
     ({"kube_proxy_configuration": DOCUMENT, "kube_proxy_mode": "nftables"}, ["nftables", False, False]),
     (
         {"kube_proxy_configuration": IPVS, "kube_proxy_strict_arp": False, "kube_proxy_scheduler": "lc"},

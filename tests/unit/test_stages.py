@@ -72,6 +72,14 @@ def test_a_playbook_that_imports_one_may_say_the_same(tmp_path: Path) -> None:
     assert visited(play(tmp_path, "own", {})) == ["node-1"]
 
 
+def test_nodes_are_not_visited_in_a_play_whatever_one_of_the_same_name_did(tmp_path: Path) -> None:
+    harmless = {"import_playbook": "kubenode.proxy.site", "vars": {"kube_proxy_snapshots": 3}}
+    staged = {"import_playbook": "kubenode.proxy.site", "vars": {"kube_proxy_serial": 1}}
+    (tmp_path / "own.yml").write_text(yaml.safe_dump([harmless, staged]))
+    output = play(tmp_path, "own", {})
+    assert re.search(r'^not visited in ".*": node-2, node-3, node-4$', output, re.MULTILINE)
+
+
 def test_a_batch_may_fail_in_part(tmp_path: Path) -> None:
     output = play(tmp_path, "site", {"kube_proxy_serial": 2})
     assert visited(output) == NODES

@@ -19,7 +19,7 @@ from ..state.node import Link
 from ..state.rule_set import RuleSet
 from .compiled import read_compiled
 from .converge import converge
-from .module import NETNS, RULE_SET
+from .module import LOCK, NETNS, RULE_SET
 from .node import access
 from .result import result_of
 from .subsystems import DummyLink
@@ -40,6 +40,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **RULE_SET,
     **NETNS,
+    **LOCK,
 }
 OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC, "mutually_exclusive": [("addresses", "rule_set")]}
 
@@ -53,7 +54,7 @@ def work(module: Call) -> dict[str, Any]:
         node.runner, node.links, link.name if link else params["link"], exact=params["policy"] == "exact"
     )
     desired = RuleSet.empty()._replace(link=link)
-    with node.lock(module.check_mode):
+    with node.lock(module):
         outcome = converge({"link": subsystem}, desired, module.check_mode)
     if module.check_mode:
         outcome = outcome._replace(after=subsystem.expected(desired))

@@ -20,7 +20,7 @@ from ..state.ipset_member import normalise
 from ..state.rule_set import RuleSet
 from .compiled import read_compiled
 from .converge import converge
-from .module import NETNS, RULE_SET
+from .module import LOCK, NETNS, RULE_SET
 from .node import access
 from .result import result_of
 
@@ -55,6 +55,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "sets": {"type": "list", "elements": "dict", "options": {**SET, "name": {"type": "str", "required": True}}},
     **RULE_SET,
     **NETNS,
+    **LOCK,
 }
 OPTIONS: dict[str, Any] = {
     "argument_spec": ARGUMENT_SPEC,
@@ -74,7 +75,7 @@ def work(module: Call) -> dict[str, Any]:
     desired = RuleSet.empty()._replace(sets=sets)
     node = access(module)
     exact = module.params["members_policy"] == "exact"
-    with node.lock(module.check_mode):
+    with node.lock(module):
         outcome = converge(node.subsystems(["sets"], ownership, desired, exact=exact), desired, module.check_mode)
     if module.check_mode:
         after = plan_ipset.expected(outcome.before.sets, sets, exact)

@@ -19,7 +19,7 @@ from ..state.rule_set import RuleSet
 from .compiled import read_compiled
 from .converge import Outcome, converge
 from .ipvs_arguments import SERVICE, desired_servers, names_one
-from .module import NETNS, RULE_SET
+from .module import LOCK, NETNS, RULE_SET
 from .node import access
 from .result import result_of
 from .rule_set import converge_recorded, ownership_of
@@ -44,6 +44,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "reset_counters": {"type": "bool", "default": False},
     **RULE_SET,
     **NETNS,
+    **LOCK,
 }
 OPTIONS: dict[str, Any] = {
     "argument_spec": ARGUMENT_SPEC,
@@ -65,7 +66,7 @@ def work(module: Call) -> dict[str, Any]:
     params = module.params
     check_arguments(params)
     node = access(module)
-    with node.lock(module.check_mode):
+    with node.lock(module):
         task = _task(module, node)
         subsystem = ServersByPolicy(
             node.ipvs, task.ownership, params["drain"], params["real_servers_policy"] == "merge"

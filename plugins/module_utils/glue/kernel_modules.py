@@ -22,7 +22,7 @@ from ..state.node import DROP_IN_HEADER, render_lines
 from ..state.rule_set import RuleSet
 from . import drop_in
 from .converge import converge
-from .module import REMEMBER
+from .module import LOCK, REMEMBER
 from .place import Place
 from .result import result_of
 from .subsystem import Unverified
@@ -37,6 +37,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "modules": {"type": "list", "elements": "raw", "default": []},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **drop_in.options("/etc/modules-load.d", "kubenode-proxy.conf"),
+    **LOCK,
     **REMEMBER,
 }
 OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC}
@@ -49,7 +50,7 @@ def work(module: Call) -> dict[str, Any]:
     path = drop_in.path_of(params) if params["persistent"] or params["state"] == "absent" else None
     node = Place()
     subsystem = Modules(node.runner, wanted, path, present=params["state"] == "present")
-    with node.lock(module.check_mode, params["lock_timeout"]):
+    with node.lock(module):
         file_before = files.read_text(path) if path else None
         outcome = converge({"kernel modules": subsystem}, RuleSet.empty(), module.check_mode)
     result = {

@@ -22,7 +22,7 @@ from ..state.iptables_rule import canonical, split, target
 from ..state.rule_set import FAMILIES, RuleSet
 from .compiled import read_compiled
 from .converge import converge
-from .module import BACKEND, NETNS, RULE_SET
+from .module import BACKEND, LOCK, NETNS, RULE_SET
 from .node import access
 from .result import result_of
 from .rule_set import ownership_of
@@ -70,6 +70,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     **RULE_SET,
     **BACKEND,
     **NETNS,
+    **LOCK,
 }
 OPTIONS: dict[str, Any] = {
     "argument_spec": ARGUMENT_SPEC,
@@ -109,7 +110,7 @@ def work(module: Call) -> dict[str, Any]:
         tables = {family: chains.tables for family, chains in families.items()}
         subsystems = {f"chains {family}": TablesOf(node, backend, family, families[family]) for family in backend.tools}
     tables = {family: tables[family] if family in backend.tools else {} for family in FAMILIES}
-    with node.lock(module.check_mode):
+    with node.lock(module):
         outcome = converge(subsystems, RuleSet.empty()._replace(tables=tables), module.check_mode)
     return {**result_of(module, outcome, node), "backend": backend.kind}
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..kernel.command import KernelError
 from ..model.errors import InputError
+from ..state.large_text import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,11 +26,8 @@ if TYPE_CHECKING:
 NETNS = {"netns": {"type": "str"}}
 BACKEND = {"backend": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"}}
 RULE_SET = {"rule_set": {"type": "path"}}
-# Who remembers a call waits for other runs on the node.
-REMEMBER = {
-    "remember": {"type": "bool", "default": False},
-    "lock_timeout": {"type": "float", "default": 60},
-}
+LOCK = {"lock_timeout": {"type": "float", "default": 60}}
+REMEMBER = {"remember": {"type": "bool", "default": False}}
 
 
 class Call(NamedTuple):
@@ -51,15 +49,27 @@ def run(work: Callable[[Call], dict[str, Any]], **options: Any) -> None:
     from ansible.module_utils.basic import AnsibleModule
 
     module = AnsibleModule(supports_check_mode=True, **options)
-    call = Call(module.params, module.check_mode, module._diff, module.warn)
+    call = Call(module.params, module.check_mode, module._diff, lambda text: module.warn(printable(text)))
     try:
         with without_garbage_collection():
             result = work(call)
     except InputError as error:
-        module.fail_json(msg=f"{len(error.problems)} problem(s) in the input: {error}", problems=error.problems)
+        text = f"{len(error.problems)} problem(s) in the input: {error}"
+        module.fail_json(msg=printable(text), problems=printable(error.problems))
     except KernelError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+        module.fail_json(msg=printable(str(error)))
+    module.exit_json(**printable(result))
+
+
+def printable(value: Any) -> Any:
+    """The same with bytes that are not UTF-8, as rules of others may have them, escaped: Ansible takes no others."""
+    if isinstance(value, str):
+        return value if value.isascii() else encoded(value).decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {printable(key): printable(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable(one) for one in value]
+    return value
 
 
 @contextlib.contextmanager

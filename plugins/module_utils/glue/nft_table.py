@@ -18,7 +18,7 @@ from ..rules.names import is_own_table
 from ..state.rule_set import RuleSet
 from .compiled import read_compiled
 from .converge import converge
-from .module import NETNS, RULE_SET
+from .module import LOCK, NETNS, RULE_SET
 from .node import access
 from .result import result_of
 
@@ -38,6 +38,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **RULE_SET,
     **NETNS,
+    **LOCK,
 }
 OPTIONS: dict[str, Any] = {
     "argument_spec": ARGUMENT_SPEC,
@@ -57,7 +58,7 @@ def work(module: Call) -> dict[str, Any]:
         tables, owned = _desired(module.params, name, node), [name].__contains__
     ownership = Ownership(lambda *_: False, lambda *_: False, lambda _name: False, lambda _key: False, tables=owned)
     desired = RuleSet.empty()._replace(nftables=tables)
-    with node.lock(module.check_mode):
+    with node.lock(module):
         outcome = converge(node.subsystems(["nftables"], ownership, desired), desired, module.check_mode)
     return result_of(module, outcome, node)
 

@@ -20,6 +20,8 @@ from .sysctl_originals import SysctlOriginals
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .module import Call
+
 # The compiled rule set, in that folder.
 RULE_SET = "rule_set"
 STATE_FOLDER = "/var/lib/kubenode-proxy"
@@ -48,12 +50,13 @@ class Place:
         return 0
 
     @contextlib.contextmanager
-    def lock(self, check: bool, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+    def lock(self, call: Call) -> Iterator[None]:
         """Keeps other runs off this node's data plane for the length of a ``with`` block; a check run needs not.
 
-        ``timeout`` is in seconds. Raises KernelError where another run takes longer.
+        Raises KernelError where another run takes longer than the call's ``lock_timeout``, in seconds.
         """
-        with contextlib.nullcontext() if check else exclusive(self.lock_name, timeout):
+        waits = not call.check_mode
+        with exclusive(self.lock_name, call.params["lock_timeout"]) if waits else contextlib.nullcontext():
             yield
 
     def sysctl_originals(self, user: str) -> SysctlOriginals:

@@ -46,6 +46,7 @@ def work(module: Call) -> dict[str, Any]:
         "ipvs_possible": not absent,
         "ipv6": facts.has_ipv6(),
         "network_manager": os.path.isdir(NETWORK_MANAGER),
+        "check_mode": module.check_mode,
         "kube_proxy_running": _kube_proxy_runs(module.params["netns"]),
     }
 

@@ -19,7 +19,7 @@ from ..model.service import PROTOCOLS
 from ..state.rule_set import RuleSet
 from . import own_file, service_data, target
 from .converge import Outcome
-from .module import BACKEND, NETNS, REMEMBER
+from .module import BACKEND, LOCK, NETNS, REMEMBER
 from .node import access
 from .result import result_of
 from .rule_set import Options, converge_rule_set, default_path, inputs_of
@@ -58,6 +58,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "snapshot": {"type": "str"},
     **BACKEND,
     **NETNS,
+    **LOCK,
     **REMEMBER,
 }
 OPTIONS: dict[str, Any] = {
@@ -80,7 +81,7 @@ def work(module: Call) -> dict[str, Any]:
     configuration = parse_configuration(given, params["kube_proxy_configuration"])
     node = parse_node(params["node"]) if params["state"] in ("compiled", "converged") else None
     here = access(module)
-    with here.lock(module.check_mode, params["lock_timeout"]):
+    with here.lock(module):
         run = _Run(module, here, configuration)
         if node is not None:
             return run.compile(node)

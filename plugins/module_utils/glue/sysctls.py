@@ -20,7 +20,7 @@ from ..state.rule_set import RuleSet
 from . import drop_in, own_file
 from .converge import converge
 from .kernel_settings import Sysctls
-from .module import NETNS, REMEMBER
+from .module import LOCK, NETNS, REMEMBER
 from .place import Place
 from .result import result_of
 
@@ -37,6 +37,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "ignore_missing": {"type": "bool", "default": False},
     **drop_in.options("/etc/sysctl.d", "60-kubenode-proxy.conf"),
     **NETNS,
+    **LOCK,
     **REMEMBER,
 }
 OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC, "required_if": [("state", "present", ["settings"])]}
@@ -50,7 +51,7 @@ def work(module: Call) -> dict[str, Any]:
     node = Place(params["netns"])
     wanted_file = None if params["state"] == "absent" else render_sysctl_file(settings)
     # Two runs at once would each write the original values without those that the other has found.
-    with node.lock(module.check_mode, params["lock_timeout"]):
+    with node.lock(module):
         originals = node.sysctl_originals(params["file"]) if path else None
         subsystem = Settings(path, wanted_file, params["ignore_missing"], originals)
         file_before = files.read_text(path) if path else None

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import stat
 import tempfile
-import threading
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..state.large_text import PIECE, SURROGATES, encoded, is_text, pieces, size
@@ -80,7 +80,7 @@ def write_text(path: str, text: str | Iterable[str], mode: int = 0o644) -> None:
     folder = _folder(path)
     try:
         os.makedirs(folder, exist_ok=True)
-        _remove_unfinished(folder)
+        _remove_unfinished(folder, os.path.basename(path))
         _write_and_rename(path, pieces(text) if isinstance(text, str) else text, mode)
     except OSError as error:
         raise KernelError(f"cannot write {path}: {_reason(error)}") from error
@@ -199,29 +199,39 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _remove_unfinished(folder: str) -> None:
-    """Removes what writers that were killed left half-written."""
-    for name in os.listdir(folder):
-        if name.startswith(".") and name.endswith(UNFINISHED):
-            writer = name[: -len(UNFINISHED)].rpartition(".")[2]
-            if writer == str(threading.get_native_id()) or not os.path.exists(f"/proc/{writer}"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(os.path.join(folder, name))
+def _remove_unfinished(folder: str, name: str) -> None:
+    """Removes what writers of a file that were killed left half-written."""
+    for left in os.listdir(folder):
+        if left.startswith(f".{name}.") and left.endswith(UNFINISHED):
+            path = os.path.join(folder, left)
+            # What somebody else put there is not ours, and must not keep a run from writing.
+            with contextlib.suppress(OSError), open(path, "rb+") as file:
+                # A writer holds it as long as it is alive.
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path)
 
 
 def _write_and_rename(path: str, text: Iterable[str], mode: int) -> None:
-    folder, name = os.path.split(path)
-    # Of this thread alone: a lock on the folder could be held for ever by anybody who may read it.
-    temporary = os.path.join(folder, f".{name}.{threading.get_native_id()}{UNFINISHED}")
+    handle, temporary = _new_file(*os.path.split(os.path.abspath(path)))
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.writelines(_gathered(text))
             file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
+            os.fsync(handle)
+            os.fchmod(handle, mode)
+            os.replace(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _new_file(folder: str, name: str) -> tuple[int, str]:
+    """Descriptor and path of a file that only its owner can open, and so lock: a folder anybody could who reads it."""
+    while True:
+        handle, path = tempfile.mkstemp(UNFINISHED, f".{name}.", folder)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        # Another writer may have taken it for left behind before it was locked.
+        if os.fstat(handle).st_nlink:
+            return handle, path
+        os.close(handle)

@@ -98,9 +98,9 @@ class ServiceData(NamedTuple):
         """A node of endpoints that this one may be by another name (``node-a`` and ``node-a.example.com``); "" where
         there is none, or endpoints are on a node of this name.
         """
-        nodes = {endpoint.node for port in self.service_ports for endpoint in port.endpoints}
-        host = name.partition(".")[0]
-        return "" if name in nodes else min((node for node in nodes if node.partition(".")[0] == host), default="")
+        nodes = {endpoint.node for port in self.service_ports for endpoint in port.endpoints if endpoint.node}
+        alike = (node for node in nodes if node.startswith(f"{name}.") or name.startswith(f"{node}."))
+        return "" if name in nodes else min(alike, default="")
 
     def endpoint_counts(self) -> dict[str, int]:
         """How many endpoints there are by family, counted once for each service port, with those left out."""

@@ -58,7 +58,7 @@ def conntrack_sysctls(configuration: ProxyConfiguration, facts: NodeFacts) -> di
     if facts.conntrack_buckets and configuration.conntrack_max_per_core:
         automatic = configuration.conntrack_max_per_core * facts.cpus
         cap = VERSIONS[configuration.version].conntrack_cap
-        entries = cap if cap and automatic > cap else max(automatic, configuration.conntrack_min)
+        entries = max(min(automatic, cap) if cap else automatic, configuration.conntrack_min)
         sysctls[prefix + "max"] = str(entries)
         # The table of buckets only ever grows: four entries a bucket.
         sysctls[prefix + "buckets"] = str(max(entries // 4, facts.conntrack_buckets))

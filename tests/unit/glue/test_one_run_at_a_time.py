@@ -45,21 +45,23 @@ class ReachedError(Exception):
 @pytest.mark.parametrize("check", [True, False], ids=["check", "write"])
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition(".")[2])
 def test_who_writes_holds_the_lock(module: Any, check: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    held: list[str] = []
+    held: list[tuple[str, float]] = []
 
     @contextlib.contextmanager
-    def exclusive(name: str, _timeout: float) -> Iterator[None]:
-        held.append(name)
+    def exclusive(name: str, timeout: float) -> Iterator[None]:
+        held.append((name, timeout))
         yield
+        held.clear()
 
     def converge(*_arguments: Any) -> None:
-        raise ReachedError
+        raise ReachedError(*held)
 
     monkeypatch.setattr(place, "exclusive", exclusive)
     monkeypatch.setattr(module, "converge", converge)
     monkeypatch.setattr(node, "ensure_net_admin", lambda: None)
     monkeypatch.setattr(iptables, "detect", lambda *_, **__: iptables.Backend({}, {}, ()))
     monkeypatch.setattr(kube_chain, "check_families", lambda *_: None)
-    with pytest.raises(ReachedError):
-        module.work(Call(parameters(module.OPTIONS, MODULES[module]), check, False, lambda _text: None))
-    assert held == ([] if check else ["kubenode-proxy"])
+    params = parameters(module.OPTIONS, {**MODULES[module], "lock_timeout": 7})
+    with pytest.raises(ReachedError) as reached:
+        module.work(Call(params, check, False, lambda _text: None))
+    assert reached.value.args == (() if check else (("kubenode-proxy", 7.0),))

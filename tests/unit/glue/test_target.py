@@ -142,6 +142,8 @@ def test_the_few_chains_of_ipvs_mode_are_known_without_the_text_of_the_rule_set(
         ("node-a", ["node-a.example.com", "node-b", ""], ["node-a.example.com"]),
         ("node-a", ["node-a", "node-a.example.com"], []),
         ("node-c", ["node-a", "node-b"], []),
+        ("192.168.1.12", ["192.168.1.11"], []),
+        ("node-a.site-1", ["node-a.site-2"], []),
         ("node-a", ["", ""], []),
     ],
 )

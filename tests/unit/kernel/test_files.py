@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import stat
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
@@ -93,7 +94,7 @@ def test_readers_see_the_old_file_or_the_new(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
-@pytest.mark.parametrize("failing", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("failing", ["fsync", "fchmod", "replace"])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,14 +112,37 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
 
 
 def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
-    (tmp_path / f".other{files.UNFINISHED}").write_text("half")
     (tmp_path / f".file{files.UNFINISHED}").write_text("half")
-    (tmp_path / f".file.{2**22 + 1}{files.UNFINISHED}").write_text("half")
-    written_now = f".other.{os.getppid()}{files.UNFINISHED}"
-    (tmp_path / written_now).write_text("half")
-    (tmp_path / ".mine").write_text("whole")
+    (tmp_path / f".file.abcd1234{files.UNFINISHED}").write_text("half")
+    others = [f".other.abcd1234{files.UNFINISHED}", f".mine{files.UNFINISHED}", ".mine", ".file.swp"]
+    for name in others:
+        (tmp_path / name).write_text("whole")
+    (tmp_path / f".file.folder{files.UNFINISHED}").mkdir()
+    with (tmp_path / f".file.written{files.UNFINISHED}").open("w") as written_now:
+        fcntl.flock(written_now, fcntl.LOCK_EX)
+        files.write_text(str(tmp_path / "file"), "text")
+        kept = [*others, "file", f".file.folder{files.UNFINISHED}", f".file.written{files.UNFINISHED}"]
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(kept)
     files.write_text(str(tmp_path / "file"), "text")
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([".mine", "file", written_now])
+    assert not (tmp_path / f".file.written{files.UNFINISHED}").exists()
+
+
+def test_a_file_that_another_writer_took_for_left_behind_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made = tempfile.mkstemp, list[str]()
+
+    def taken_at_first(suffix: str, prefix: str, folder: str) -> tuple[int, str]:
+        handle, path = real(suffix, prefix, folder)
+        if not made:
+            os.unlink(path)
+        made.append(path)
+        return handle, path
+
+    monkeypatch.setattr(tempfile, "mkstemp", taken_at_first)
+    files.write_text(str(tmp_path / "file"), "text")
+    assert len(made) == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
 def test_nobody_who_may_read_a_folder_keeps_others_from_writing_there(tmp_path: Path) -> None:
