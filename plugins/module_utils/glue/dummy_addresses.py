@@ -19,7 +19,7 @@ from ..state.node import Link
 from ..state.rule_set import RuleSet
 from .compiled import read_compiled
 from .converge import converge
-from .module import LOCK, NETNS, RULE_SET
+from .module import LOCKING, NETNS, RULE_SET
 from .node import access
 from .result import result_of
 from .subsystems import DummyLink
@@ -40,7 +40,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **RULE_SET,
     **NETNS,
-    **LOCK,
+    **LOCKING,
 }
 OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC, "mutually_exclusive": [("addresses", "rule_set")]}
 

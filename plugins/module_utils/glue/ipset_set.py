@@ -20,7 +20,7 @@ from ..state.ipset_member import normalise
 from ..state.rule_set import RuleSet
 from .compiled import read_compiled
 from .converge import converge
-from .module import LOCK, NETNS, RULE_SET
+from .module import LOCKING, NETNS, RULE_SET
 from .node import access
 from .result import result_of
 
@@ -55,7 +55,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "sets": {"type": "list", "elements": "dict", "options": {**SET, "name": {"type": "str", "required": True}}},
     **RULE_SET,
     **NETNS,
-    **LOCK,
+    **LOCKING,
 }
 OPTIONS: dict[str, Any] = {
     "argument_spec": ARGUMENT_SPEC,

@@ -19,7 +19,7 @@ from ..state.rule_set import RuleSet
 from .compiled import read_compiled
 from .converge import Outcome, converge
 from .ipvs_arguments import SERVICE, desired_servers, names_one
-from .module import LOCK, NETNS, RULE_SET
+from .module import LOCKING, NETNS, RULE_SET
 from .node import access
 from .result import result_of
 from .rule_set import converge_recorded, ownership_of
@@ -44,7 +44,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "reset_counters": {"type": "bool", "default": False},
     **RULE_SET,
     **NETNS,
-    **LOCK,
+    **LOCKING,
 }
 OPTIONS: dict[str, Any] = {
     "argument_spec": ARGUMENT_SPEC,

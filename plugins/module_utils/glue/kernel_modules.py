@@ -22,7 +22,7 @@ from ..state.node import DROP_IN_HEADER, render_lines
 from ..state.rule_set import RuleSet
 from . import drop_in
 from .converge import converge
-from .module import LOCK, REMEMBER
+from .module import LOCKING, REMEMBER
 from .place import Place
 from .result import result_of
 from .subsystem import Unverified
@@ -37,7 +37,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "modules": {"type": "list", "elements": "raw", "default": []},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     **drop_in.options("/etc/modules-load.d", "kubenode-proxy.conf"),
-    **LOCK,
+    **LOCKING,
     **REMEMBER,
 }
 OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC}

@@ -22,7 +22,7 @@ from ..state.iptables_rule import canonical, split, target
 from ..state.rule_set import FAMILIES, RuleSet
 from .compiled import read_compiled
 from .converge import converge
-from .module import BACKEND, LOCK, NETNS, RULE_SET
+from .module import BACKEND, LOCKING, NETNS, RULE_SET
 from .node import access
 from .result import result_of
 from .rule_set import ownership_of
@@ -70,7 +70,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     **RULE_SET,
     **BACKEND,
     **NETNS,
-    **LOCK,
+    **LOCKING,
 }
 OPTIONS: dict[str, Any] = {
     "argument_spec": ARGUMENT_SPEC,

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 NETNS = {"netns": {"type": "str"}}
 BACKEND = {"backend": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"}}
 RULE_SET = {"rule_set": {"type": "path"}}
-LOCK = {"lock_timeout": {"type": "float", "default": 60}}
+# Seconds to wait for another run.
+LOCK_TIMEOUT = 60
+LOCKING = {"lock_timeout": {"type": "float", "default": LOCK_TIMEOUT}}
 REMEMBER = {"remember": {"type": "bool", "default": False}}
 
 

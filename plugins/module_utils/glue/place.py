@@ -27,8 +27,6 @@ RULE_SET = "rule_set"
 STATE_FOLDER = "/var/lib/kubenode-proxy"
 # The lock of runs outside network namespaces.
 LOCK = "kubenode-proxy"
-# Seconds to wait for another run.
-LOCK_TIMEOUT = 60.0
 
 
 class Place:

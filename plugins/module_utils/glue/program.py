@@ -25,8 +25,8 @@ from ..kernel.command import KernelError
 from ..kernel.lock import exclusive
 from ..model.errors import InputError
 from . import kernel_modules, metrics, remembered, rule_set_module, sysctls
-from .module import Call, without_garbage_collection
-from .place import LOCK, LOCK_TIMEOUT
+from .module import LOCK_TIMEOUT, Call, without_garbage_collection
+from .place import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -19,7 +19,7 @@ from ..model.service import PROTOCOLS
 from ..state.rule_set import RuleSet
 from . import own_file, service_data, target
 from .converge import Outcome
-from .module import BACKEND, LOCK, NETNS, REMEMBER
+from .module import BACKEND, LOCKING, NETNS, REMEMBER
 from .node import access
 from .result import result_of
 from .rule_set import Options, converge_rule_set, default_path, inputs_of
@@ -58,7 +58,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "snapshot": {"type": "str"},
     **BACKEND,
     **NETNS,
-    **LOCK,
+    **LOCKING,
     **REMEMBER,
 }
 OPTIONS: dict[str, Any] = {

@@ -20,7 +20,7 @@ from ..state.rule_set import RuleSet
 from . import drop_in, own_file
 from .converge import converge
 from .kernel_settings import Sysctls
-from .module import LOCK, NETNS, REMEMBER
+from .module import LOCKING, NETNS, REMEMBER
 from .place import Place
 from .result import result_of
 
@@ -37,7 +37,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "ignore_missing": {"type": "bool", "default": False},
     **drop_in.options("/etc/sysctl.d", "60-kubenode-proxy.conf"),
     **NETNS,
-    **LOCK,
+    **LOCKING,
     **REMEMBER,
 }
 OPTIONS: dict[str, Any] = {"argument_spec": ARGUMENT_SPEC, "required_if": [("state", "present", ["settings"])]}
