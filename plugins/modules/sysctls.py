@@ -15,6 +15,8 @@ description:
   - The file holds exactly O(settings). It is only replaced where what it says differs.
   - A setting that is no longer among those of the file gets back the value that it had before this module first
     changed it.
+  - Files that a boot reads later may set the same to something else, and then win. This module leaves them alone, but
+    warns of them, and returns them as RV(overridden).
   - Where a setting is missing from the kernel, nothing is written, and the error names the kernel module that has it.
 extends_documentation_fragment:
   - kubenode.proxy.attributes
@@ -120,6 +122,16 @@ drop_in:
   type: str
   returned: success
   sample: /etc/sysctl.d/60-kubenode-proxy.conf
+overridden:
+  description:
+    - Settings that a later file of sysctl.d gives another value at boot, with that value and the path of the file.
+    - Patterns such as V(net.ipv4.conf.*.rp_filter) do not count, nor does C(/etc/sysctl.conf) where no link in sysctl.d
+      points to it.
+  type: list
+  elements: dict
+  returned: success
+  sample:
+    - {name: net.ipv4.ip_forward, value: "0", path: /etc/sysctl.d/99-hardening.conf}
 """
 
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue import module, remembered, sysctls

@@ -15,7 +15,7 @@ from ..kernel import files
 from ..kernel import sysctl as kernel_sysctl
 from ..model.errors import Problems
 from ..plan.node import plan_drop_in
-from ..state.node import parse_sysctls, render_sysctl_file, render_sysctls, sysctl_path
+from ..state.node import overriding, parse_sysctls, render_sysctl_file, render_sysctls, sysctl_path
 from ..state.rule_set import RuleSet
 from . import drop_in, own_file
 from .converge import converge
@@ -56,7 +56,12 @@ def work(module: Call) -> dict[str, Any]:
         subsystem = Settings(path, wanted_file, params["ignore_missing"], originals)
         file_before = files.read_text(path) if path else None
         outcome = _converge(subsystem, settings, originals, module.check_mode)
-    result = {**result_of(module, outcome, node), "missing": subsystem.missing(settings), "drop_in": path}
+    result = {
+        **result_of(module, outcome, node),
+        "missing": subsystem.missing(settings),
+        "drop_in": path,
+        "overridden": _overridden(module, settings) if path else [],
+    }
     if module.diff:
         live = outcome.before.sysctls
         restored = {
@@ -68,6 +73,15 @@ def work(module: Call) -> dict[str, Any]:
             diffs.append(drop_in.diff(path, file_before, wanted_file))
         result["diff"] = diffs
     return result
+
+
+def _overridden(module: Call, settings: dict[str, str]) -> list[dict[str, str]]:
+    """Settings that another file sets back at boot, with a warning for each."""
+    params = module.params
+    found = overriding(settings, kernel_sysctl.later_files(params["directory"], params["file"]))
+    for name, (path, value) in found.items():
+        module.warn(f"{path} sets {name} to {value} at boot, after {drop_in.path_of(params)}: take it out there")
+    return [{"name": name, "value": value, "path": path} for name, (path, value) in sorted(found.items())]
 
 
 def _converge(subsystem: Settings, settings: dict[str, str], originals: SysctlOriginals | None, check: bool) -> Outcome:

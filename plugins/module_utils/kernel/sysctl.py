@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..state.node import sysctl_path
+from . import files
 from .command import KernelError
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 ROOT = "/proc/sys"
 # Settings appear with the kernel module that owns them.
 MODULES = {"net.ipv4.vs.": "ip_vs", "net.netfilter.nf_conntrack": "nf_conntrack", "net.bridge.": "br_netfilter"}
+
+# As in sysctl.d(5). Of files of one name, that of the first directory counts.
+DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 
 
 def read(names: Iterable[str]) -> dict[str, str]:
@@ -56,6 +60,16 @@ def apply(operations: Iterable[Operation]) -> None:
             raise KernelError(_explain([name])) from error
         except OSError as error:
             raise KernelError(f"cannot set sysctl {name} to {value}: {error.strerror}") from error
+
+
+def later_files(directory: str, file: str) -> dict[str, str]:
+    """Texts by path of the drop-in files that a boot reads after this one, in its order. Raises KernelError."""
+    paths: dict[str, str] = {}
+    for folder in (directory, *DIRECTORIES):
+        for name in files.listed(folder):
+            if name > file and name.endswith(".conf"):
+                paths.setdefault(name, os.path.join(folder, name))
+    return {path: files.read_text(path) or "" for _name, path in sorted(paths.items())}
 
 
 def _explain(missing: list[str]) -> str:

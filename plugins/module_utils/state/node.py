@@ -82,6 +82,23 @@ def sysctl_path(name: str) -> str:
     return name if first == "/" else name.translate({ord("."): "/", ord("/"): "."})
 
 
+def overriding(sysctls: Mapping[str, str], later: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Of settings, those to which files that are read later give another value: (path, value) of the last by name.
+
+    ``later`` holds texts by path. Patterns do not count: a setting that some file names keeps that value.
+    """
+    names = {sysctl_path(name): name for name in sysctls}
+    last = {}
+    for path, text in later.items():
+        for line in text.splitlines():
+            key, equals, value = line.partition("=")
+            # A minus says to ignore errors.
+            name = names.get(sysctl_path(key.strip().lstrip("-")))
+            if equals and name:
+                last[name] = (path, " ".join(value.split()))
+    return {name: found for name, found in last.items() if found[1] != sysctls[name]}
+
+
 def in_write_order(names: Iterable[str]) -> list[str]:
     """Sorted, but switches of forwarding first: the kernel resets other settings of the interfaces with them."""
     return sorted(names, key=lambda name: (not re.search(r"[./](ip_forward|forwarding)$", name), name))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue import sysctls
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.converge import Outcome, converge
+from ansible_collections.kubenode.proxy.plugins.module_utils.glue.module import Call
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel import sysctl as kernel_sysctl
 from ansible_collections.kubenode.proxy.plugins.module_utils.kernel.command import KernelError
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import render_sysctl_file, sysctl_path
@@ -156,3 +157,31 @@ def test_a_missing_setting_may_be_passed_over_and_is_in_the_file(kernel: Path, t
     subsystem = sysctls.Settings(None, None, True, None)
     subsystem.read(RuleSet.empty()._replace(sysctls=settings))
     assert subsystem.missing(settings) == ["net.bridge.x"]
+
+
+def test_files_that_set_something_back_at_boot_are_told(
+    kernel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etc, lib = tmp_path / "etc", tmp_path / "lib"
+    etc.mkdir()
+    lib.mkdir()
+    monkeypatch.setattr(kernel_sysctl, "DIRECTORIES", (str(etc), str(lib)))
+    (etc / "59-before.conf").write_text("net.ipv4.ip_forward = 0\n")
+    (etc / "70-equal.conf").write_text("net/ipv4/ip_forward=1\n")
+    (etc / "80-no-drop-in").write_text("net.ipv4.ip_forward = 0\n")
+    (etc / "90-masked.conf").symlink_to("/dev/null")
+    (lib / "90-masked.conf").write_text("net.ipv4.ip_forward = 0\n")
+    warnings: list[str] = []
+    arguments = params(settings=SETTINGS, directory=str(etc), file="60-ours.conf")
+
+    def overridden() -> object:
+        warnings.clear()
+        return sysctls.work(Call(arguments, True, False, warnings.append))["overridden"]
+
+    assert (overridden(), warnings) == ([], [])
+    later = lib / "70-later.conf"
+    later.write_text("#net.ipv4.conf.a = 9\n-net.ipv4.conf.*\n-net/ipv4/ip_forward= 0\nnet.ipv4.conf.a = 1   2\n")
+    assert overridden() == [{"name": "net.ipv4.ip_forward", "value": "0", "path": str(later)}]
+    assert warnings == [f"{later} sets net.ipv4.ip_forward to 0 at boot, after {etc}/60-ours.conf: take it out there"]
+    (etc / "99-last.conf").write_text("net.ipv4.ip_forward = 1\n")
+    assert overridden() == []
