@@ -64,7 +64,15 @@ class Collector(CallbackBase):
         self._begin(play, play.get_variable_manager().get_vars(play=play))
 
     def v2_runner_on_ok(self, result: TaskResult) -> None:
-        """Collects what a task said of a node."""
+        """Collects what a task said of a node; of one with a loop, its items did."""
+        if not result._task.loop:
+            self._collect(result)
+
+    def v2_runner_item_on_ok(self, result: TaskResult) -> None:
+        """Collects what an item of a task said of a node."""
+        self._collect(result)
+
+    def _collect(self, result: TaskResult) -> None:
         # What a handler does follows from what is collected already.
         if self._play and not isinstance(result._task, Handler):
             action, fields = result._task.action, result._task_fields
