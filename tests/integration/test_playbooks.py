@@ -210,6 +210,7 @@ def test_the_way_out_of_ipvs_back_and_out_of_all_modes(fleet: Fleet) -> None:
     assert_drift_keeps_a_fleet_where_it_is(fleet, ipvs)
     with fleet.stream():
         assert_what_is_disproved_is_undone(fleet, ipvs)
+        assert_traffic_is_led_back_to_the_nodes_of_a_batch_that_are_proved(fleet, ipvs)
         assert_a_fleet_moves_node_by_node(fleet, ipvs, bare)
     iptables = fleet.dumps()
     assert_a_mode_that_silences_services_is_undone(fleet, iptables)
@@ -240,6 +241,19 @@ def assert_what_is_disproved_is_undone(fleet: Fleet, ipvs: list[str]) -> None:
     assert fleet.dumps() == ipvs
     # The next node was left alone, and no traffic was led back to this one.
     assert fleet.log() == ["before node-a"]
+
+
+def assert_traffic_is_led_back_to_the_nodes_of_a_batch_that_are_proved(fleet: Fleet, ipvs: list[str]) -> None:
+    after = fleet.hook("after_switch", HOOK.format("after"))
+    disproof = fleet.hook("prove_switch", DISPROOF + "  when: inventory_hostname == 'node-b'\n")
+    done = fleet.play("switch_mode", *mode("iptables"), "-e", "kube_proxy_serial=2", *after, *disproof)
+    failed(done, "node-b is not proved in iptables mode (it was brought back", "\n2 nodes: 1 changed, 1 failed\n")
+    assert fleet.log() == ["after node-a"]
+    now = fleet.dumps()
+    assert now[1] == ipvs[1]
+    assert [trace for trace in TRACES_OF_IPVS if trace in now[0]] == []
+    succeeded(fleet.play("switch_mode", *mode("ipvs"), limit="node-a"))
+    assert fleet.dumps() == ipvs
 
 
 def assert_a_fleet_moves_node_by_node(fleet: Fleet, ipvs: list[str], bare: list[str]) -> None:
