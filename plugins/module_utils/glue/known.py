@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..kernel import files
 from ..kernel.run_file import RunFile
 from ..model.service import ServiceData
+from ..model.version import VERSIONS
 from ..rules.difference import TABLES
 from ..rules.modes import render
 from ..state import iptables, large_text, rule_set
@@ -75,6 +76,10 @@ class Inputs(NamedTuple):
     node: Node
     configuration: ProxyConfiguration
     facts: NodeFacts
+
+    def counting(self, data: ServiceData) -> ServiceData:
+        """What of it the version looks at."""
+        return data.as_of(VERSIONS[self.configuration.version])
 
     def render(self, data: ServiceData) -> RuleSet:
         """The rule set of these service ports."""

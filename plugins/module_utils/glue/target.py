@@ -61,7 +61,7 @@ def whole(
     services: NodeServiceData, inputs: Inputs, left: Left | None, path: str, warn: Callable[[str], None]
 ) -> Target:
     """The rule set of all service ports. ``warn`` takes what a person should know. Raises InputError."""
-    data = services.parse()
+    data = inputs.counting(services.parse())
     alike = data.node_like(inputs.node.name)
     if alike:
         warn(
@@ -92,7 +92,7 @@ def part(
     changed = _changed(services, left)
     if changed is None:
         return None
-    was, are = changed
+    was, are = map(inputs.counting, changed)
     counts = was.endpoint_counts()
     left_out = {family: count - counts[family] for family, count in left.endpoints.items()}
     was, are = was._replace(left_out=left_out), are._replace(left_out=left_out)

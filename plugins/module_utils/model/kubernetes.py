@@ -84,7 +84,7 @@ def read(objects: list[tuple[str, Fields]], draft: Draft) -> None:
     for kind, fields in objects:
         if kind == "EndpointSlice":
             metadata = _metadata(fields)
-            if LABEL_PROXY_NAME not in metadata.labels and LABEL_HEADLESS not in metadata.labels:
+            if LABEL_HEADLESS not in metadata.labels:
                 service_name = str(metadata.labels.get(LABEL_SERVICE_NAME, ""))
                 slices.setdefault((metadata.namespace, service_name), []).append(fields)
     for kind, fields in objects:
@@ -133,6 +133,7 @@ def _read_service(fields: Fields, metadata: _Metadata, slices: list[Fields], dra
         topology_mode=_topology_mode(annotations),
         scheduler=scheduler_name,
         scheduler_flags=flags,
+        headless=LABEL_HEADLESS in metadata.labels,
     )
     draft.add(fields.path, service, cluster_ips, _ports(spec), _endpoints(slices))
 
@@ -213,6 +214,7 @@ def _endpoints(slices: list[Fields]) -> Endpoints:
 def _slice_endpoints(fields: Fields, weights: dict[str, int]) -> Iterator[Endpoint]:
     """The endpoints of one slice, without port number. Of several addresses, kube-proxy uses the first only."""
     address_type = fields.choice("addressType", ("IPv4", "IPv6"), "") if fields.has("addressType") else ""
+    other_proxy = LABEL_PROXY_NAME in fields.fields("metadata").fields("labels").values
     for item in fields.mappings("endpoints"):
         addresses = item.values.get("addresses")
         if not isinstance(addresses, list) or not addresses or not isinstance(addresses[0], str):
@@ -236,6 +238,7 @@ def _slice_endpoints(fields: Fields, weights: dict[str, int]) -> Iterator[Endpoi
             _hint_names(hints, "forZones"),
             _hint_names(hints, "forNodes"),
             weights.get(address, 1),
+            other_proxy,
         )
 
 

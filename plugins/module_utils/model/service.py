@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .version import Version
 
 FAMILIES = ("ipv4", "ipv6")
 PROTOCOLS = ("tcp", "udp", "sctp")
@@ -21,6 +24,7 @@ class Endpoint(NamedTuple):
 
     ``ip`` is in canonical text form. ``node`` is the name of the node it runs on, "" if unknown. ``zones`` and
     ``nodes`` are the hints of the EndpointSlice: for whom this endpoint is meant. ``weight`` is for IPVS only.
+    ``other_proxy``: the EndpointSlice has the label service.kubernetes.io/service-proxy-name.
     """
 
     ip: str
@@ -32,6 +36,7 @@ class Endpoint(NamedTuple):
     zones: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     weight: int = 1
+    other_proxy: bool = False
 
     def __str__(self) -> str:
         """The endpoint string that kube-proxy hashes, sorts by and writes into comments."""
@@ -46,6 +51,7 @@ class ServicePort(NamedTuple):
     them: ``effective_source_ranges`` says which of them count.
     ``scheduler`` ("" for the node's own) and ``scheduler_flags`` (``flag-1``..``flag-3``) are for IPVS only.
     ``topology_mode`` is the value of the annotation service.kubernetes.io/topology-mode.
+    ``headless``: the Service has the label service.kubernetes.io/headless, and a cluster IP nevertheless.
     ``endpoints`` may hold one ip:port twice (two EndpointSlices): which of them counts depends on version and node.
     """
 
@@ -67,6 +73,7 @@ class ServicePort(NamedTuple):
     topology_mode: str = ""
     scheduler: str = ""
     scheduler_flags: tuple[str, ...] = ()
+    headless: bool = False
     endpoints: tuple[Endpoint, ...] = ()
 
     def __str__(self) -> str:
@@ -93,6 +100,14 @@ class ServiceData(NamedTuple):
     def of(cls, service_ports: list[ServicePort]) -> ServiceData:
         """Sorts: kube-proxy leaves the order of services open, we impose one."""
         return cls(tuple(sorted(service_ports, key=lambda p: (p.family, p.namespace, p.name, p.port_name, p.protocol))))
+
+    def as_of(self, version: Version) -> ServiceData:
+        """What of it a version of kube-proxy looks at."""
+        if version.labels_apart:
+            return self
+        ports = (port for port in self.service_ports if not port.headless)
+        counting = (p._replace(endpoints=tuple(e for e in p.endpoints if not e.other_proxy)) for p in ports)
+        return self._replace(service_ports=tuple(counting))
 
     def node_like(self, name: str) -> str:
         """A node of endpoints that this one may be by another name (``node-a`` and ``node-a.example.com``); "" where

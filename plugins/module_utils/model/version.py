@@ -23,6 +23,8 @@ class Version(NamedTuple):
     ``primary_node_ports``: the node port addresses may be ``primary`` (from 1.31).
     ``zero_cidr_is_any``: a source range 0.0.0.0/0 or ::/0 means no source ranges (from 1.34).
     ``accounting``: iptables mode counts some packets through nfacct objects, where the kernel has them (from 1.31).
+    ``labels_apart``: Services are left out by the label service-proxy-name, EndpointSlices by the label headless (from
+    1.35), until then both by each of the two.
     ``nftables``: the collection writes this version's tables of nftables mode.
     """
 
@@ -33,6 +35,7 @@ class Version(NamedTuple):
     primary_node_ports: bool
     zero_cidr_is_any: bool
     accounting: bool
+    labels_apart: bool
     nftables: bool
 
 
@@ -45,6 +48,7 @@ VERSIONS = {
         primary_node_ports=False,
         zero_cidr_is_any=False,
         accounting=False,
+        labels_apart=False,
         nftables=False,
     ),
     "1.36": Version(
@@ -55,6 +59,7 @@ VERSIONS = {
         primary_node_ports=True,
         zero_cidr_is_any=True,
         accounting=True,
+        labels_apart=True,
         nftables=True,
     ),
 }

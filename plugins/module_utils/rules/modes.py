@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..model.version import VERSIONS
 from . import iptables, ipvs, nftables
 
 if TYPE_CHECKING:
@@ -23,4 +24,5 @@ RENDERERS = {"ipvs": ipvs.render, "iptables": iptables.render, "nftables": nftab
 
 def render(service_data: ServiceData, node: Node, configuration: ProxyConfiguration, facts: NodeFacts) -> RuleSet:
     """The rule set of a node in the mode of its configuration."""
-    return RENDERERS[configuration.mode](service_data, node, configuration, facts)
+    counting = service_data.as_of(VERSIONS[configuration.version])
+    return RENDERERS[configuration.mode](counting, node, configuration, facts)

@@ -20,12 +20,13 @@ words = st.text(max_size=6)
 numbers = st.integers(0, 65535)
 tuples = st.lists(words, max_size=3).map(tuple)
 endpoint_values = st.builds(
-    Endpoint, words, numbers, words, st.booleans(), st.booleans(), st.booleans(), tuples, tuples, numbers
+    Endpoint, words, numbers, words, *[st.booleans()] * 3, tuples, tuples, numbers, st.booleans()
 )
 service_ports = st.builds(
     ServicePort,
     *(words, words, words, words, words, words, numbers, numbers, tuples, tuples, tuples, numbers),
-    *(st.booleans(), st.booleans(), numbers, words, words, tuples, st.lists(endpoint_values, max_size=3).map(tuple)),
+    *(st.booleans(), st.booleans(), numbers, words, words, tuples, st.booleans()),
+    st.lists(endpoint_values, max_size=3).map(tuple),
 )
 
 

@@ -16,6 +16,7 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model.service impor
     ServicePort,
     effective_source_ranges,
 )
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.version import VERSIONS
 
 Object = dict[str, Any]
 
@@ -126,10 +127,27 @@ def test_services_that_are_skipped(skipped: Object) -> None:
     assert parse(skipped, endpoint_slice()) == ()
 
 
-@pytest.mark.parametrize("label", ["service.kubernetes.io/headless", "service.kubernetes.io/service-proxy-name"])
-def test_slices_that_are_skipped(label: str) -> None:
-    labels = {"kubernetes.io/service-name": "web", label: ""}
-    assert endpoints(endpoint_slice(metadata={"labels": labels})) == ()
+HEADLESS, PROXY_NAME = "service.kubernetes.io/headless", "service.kubernetes.io/service-proxy-name"
+
+
+@pytest.mark.parametrize(
+    ("on_service", "on_slice", "old", "new"),
+    [
+        ("other", "other", [1], [1]),
+        (PROXY_NAME, "other", [], []),
+        (HEADLESS, "other", [], [1]),
+        ("other", PROXY_NAME, [0], [1]),
+        ("other", HEADLESS, [0], [0]),
+    ],
+)
+def test_labels_by_which_versions_skip_services_and_slices(
+    on_service: str, on_slice: str, old: list[int], new: list[int]
+) -> None:
+    """``old`` and ``new`` are how many endpoints each service port has."""
+    labels = {"kubernetes.io/service-name": "web", on_slice: ""}
+    data = kubernetes.parse([service({"labels": {on_service: ""}}), endpoint_slice(metadata={"labels": labels})])
+    counts = {name: [len(p.endpoints) for p in data.as_of(VERSIONS[name]).service_ports] for name in VERSIONS}
+    assert counts == {"1.30": old, "1.36": new}
 
 
 def test_slices_of_other_services_namespaces_and_address_types_do_not_count() -> None:
