@@ -7,21 +7,20 @@
 """The canonical file: service data as it travels from the controller to a node.
 
 JSON, one service port per line, fields with their default value left out. The same data always gives the same text.
+The networks of ServiceCIDR objects, where there are any, are in the first line.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import InputError
 from .service import Endpoint, ServiceData, ServicePort
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 FORMAT = 1
-HEAD = f'{{"format":{FORMAT},"service_ports":[\n'
+_START, _END_OF_HEAD = f'{{"format":{FORMAT},', '"service_ports":[\n'
+HEAD = _START + _END_OF_HEAD
 TAIL = "\n]}\n"
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _DECODER = json.JSONDecoder()
@@ -34,7 +33,14 @@ _ENDPOINT_DEFAULTS = tuple(Endpoint._field_defaults.get(name) for name in Endpoi
 def dump(data: ServiceData) -> str:
     """Service data -> text of the canonical file."""
     lines = _BETWEEN.join([_ENCODER.encode(_service_port_fields(port)) for port in data.service_ports])
-    return HEAD + lines + TAIL
+    cidrs = f'"service_cidrs":{_ENCODER.encode(data.service_cidrs)},' if data.service_cidrs else ""
+    return _START + cidrs + _END_OF_HEAD + lines + TAIL
+
+
+def head_of(text: str) -> str:
+    """The first line of a file as :func:`dump` writes it, "" of any other."""
+    head = text[: text.find("\n") + 1]
+    return head if head.startswith(_START) and head.endswith(_END_OF_HEAD) and text.endswith(TAIL) else ""
 
 
 def load(text: str) -> ServiceData:
@@ -44,9 +50,10 @@ def load(text: str) -> ServiceData:
     """
     try:
         found = _one_by_one(text)
+        document = _document(text if found is None else head_of(text) + TAIL)
         if found is None:
-            found = [_service_port(fields) for fields in _all_at_once(text)]
-        return ServiceData(tuple(found))
+            found = [_service_port(fields) for fields in document["service_ports"]]
+        return ServiceData(tuple(found), service_cidrs=tuple(document.get("service_cidrs", ())))
     except InputError:
         raise
     except ValueError as error:
@@ -60,10 +67,10 @@ def _one_by_one(text: str) -> list[ServicePort] | None:
 
     What JSON makes of one is free again for the next: new memory takes longer than the parsing.
     """
-    if not (text.startswith(HEAD + "{") and text.endswith(TAIL)):
+    at, tail = len(head_of(text)), len(text) - len(TAIL)
+    if not at or text[at] != "{":
         return None
     found: list[ServicePort] = []
-    at, tail = len(HEAD), len(text) - len(TAIL)
     while True:
         try:
             fields, end = _DECODER.raw_decode(text, at)
@@ -77,15 +84,14 @@ def _one_by_one(text: str) -> list[ServicePort] | None:
         at = end + len(_BETWEEN)
 
 
-def _all_at_once(text: str) -> Iterable[dict[str, Any]]:
-    """Their fields, of any other file. Raises ValueError, KeyError."""
+def _document(text: str) -> dict[str, Any]:
+    """The file as JSON has it. Raises ValueError."""
     document = json.loads(text)
     if not isinstance(document, dict) or "format" not in document:
         raise InputError(["not a canonical service data file: it has no format number"])
     if document["format"] != FORMAT:
         raise InputError([f"canonical service data of format {document['format']}, this collection reads {FORMAT}"])
-    found: Iterable[dict[str, Any]] = document["service_ports"]
-    return found
+    return document
 
 
 def _service_port_fields(port: ServicePort) -> dict[str, object]:

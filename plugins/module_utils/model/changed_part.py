@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Iterable, NamedTuple
 
-from .canonical import HEAD, TAIL
+from .canonical import TAIL, head_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +33,13 @@ class Part(NamedTuple):
 def changed_part(before: str, after: str) -> Part | None:
     """The service ports in which two canonical files differ, and those that go with them.
 
-    None for very many, and where somebody else than :mod:`.canonical` wrote a file.
+    None for very many, for other networks of services, and where somebody else than :mod:`.canonical` wrote a file.
 
     With them go all that share an address with one of them: what the kernel holds of an address may be wanted by
     several. So do those of UDP, whose flows are looked at in every run (kube-proxy reconciles them all, too).
     """
-    if not all(text.startswith(HEAD) and text.endswith(TAIL) for text in (before, after)):
+    head = head_of(before)
+    if not head or head != head_of(after):
         return None
     old, new = _service_ports(before), _service_ports(after)
     gone, come = set(old).difference(new), set(new).difference(old)
@@ -51,7 +52,7 @@ def changed_part(before: str, after: str) -> Part | None:
     if len(addresses) > MOST_ADDRESSES:
         return None
     along = _lines_with(after, [UDP, *(f'"{address}"' for address in sorted(addresses))]) - come
-    return Part(_file(old, gone | along), _file(new, come | along))
+    return Part(_file(head, old, gone | along), _file(head, new, come | along))
 
 
 def _service_ports(text: str) -> list[str]:
@@ -59,8 +60,8 @@ def _service_ports(text: str) -> list[str]:
     return [line.rstrip(",") for line in text.split("\n")[1:-2] if line]
 
 
-def _file(lines: Iterable[str], chosen: set[str]) -> str:
-    return HEAD + ",\n".join([line for line in lines if line in chosen]) + TAIL
+def _file(head: str, lines: Iterable[str], chosen: set[str]) -> str:
+    return head + ",\n".join([line for line in lines if line in chosen]) + TAIL
 
 
 def _addresses(fields: dict[str, Any]) -> Iterator[str]:

@@ -35,6 +35,7 @@ class Draft:
 
     def __init__(self) -> None:
         self.problems = Problems()
+        self.service_cidrs: set[str] = set()
         self._service_ports: list[tuple[str, ServicePort]] = []
         self._services: list[tuple[str, str]] = []
 
@@ -71,7 +72,8 @@ class Draft:
         """Checks across services; raises InputError with all problems found up to here."""
         check_services(self._services, self._service_ports, self.problems)
         self.problems.raise_if_any()
-        return ServiceData.of([service_port for _path, service_port in self._service_ports])
+        data = ServiceData.of([service_port for _path, service_port in self._service_ports])
+        return data._replace(service_cidrs=tuple(sorted(self.service_cidrs)))
 
 
 def one_per_family(texts: list[tuple[str, str]], problems: Problems) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ def objects_in(document: object, path: str, problems: Problems, kind: str = "") 
 
 
 def read(objects: list[tuple[str, Fields]], draft: Draft) -> None:
-    """Adds the services among the objects, with the endpoints of their slices, to the draft."""
+    """Adds the services among the objects, with the endpoints of their slices, and their networks to the draft."""
     slices: dict[tuple[str, str], list[Fields]] = {}
     first = dict(reversed(objects))
     if "Endpoints" in first and "EndpointSlice" not in first:
@@ -87,6 +87,8 @@ def read(objects: list[tuple[str, Fields]], draft: Draft) -> None:
             if LABEL_HEADLESS not in metadata.labels:
                 service_name = str(metadata.labels.get(LABEL_SERVICE_NAME, ""))
                 slices.setdefault((metadata.namespace, service_name), []).append(fields)
+        elif kind == "ServiceCIDR":
+            draft.service_cidrs.update(fields.fields("spec").networks("cidrs"))
     for kind, fields in objects:
         if kind == "Service":
             metadata = _metadata(fields)

@@ -31,7 +31,7 @@ class ProxyConfiguration(NamedTuple):
     """The fields of KubeProxyConfiguration that decide what is programmed, with its defaults (data-plane 1.1.6).
 
     Durations are whole seconds; 0 leaves the kernel's value. ``cluster_cidrs`` is clusterCIDR split at commas.
-    ``service_cidrs`` are those of the cluster's ServiceCIDR objects, for nftables mode.
+    ``service_cidrs`` are the networks of cluster IPs, for nftables mode; () for those of the service data.
     ``masquerade_all`` and ``masquerade_bit`` are those of the section of the mode in use (IPVS mode uses ``iptables``).
     """
 

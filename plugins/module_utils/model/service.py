@@ -90,11 +90,13 @@ class ServicePort(NamedTuple):
 class ServiceData(NamedTuple):
     """All service ports, sorted by family, namespace, name, port name and protocol; or some of them.
 
-    ``left_out`` tells by family how many endpoints those have that are not among these.
+    ``left_out`` tells by family how many endpoints those have that are not among these. ``service_cidrs`` are the
+    networks of the cluster's ServiceCIDR objects, sorted.
     """
 
     service_ports: tuple[ServicePort, ...]
     left_out: Mapping[str, int] = MappingProxyType({})
+    service_cidrs: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, service_ports: list[ServicePort]) -> ServiceData:

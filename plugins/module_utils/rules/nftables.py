@@ -39,6 +39,8 @@ def render(service_data: ServiceData, node: Node, configuration: ProxyConfigurat
     """The rule set of nftables mode, both families."""
     if not configuration.node_port_addresses:
         configuration = configuration._replace(node_port_addresses=(PRIMARY,))
+    if not configuration.service_cidrs:
+        configuration = configuration._replace(service_cidrs=service_data.service_cidrs)
     families = [
         _Family(family, [p for p in service_data.service_ports if p.family == family], node, configuration, facts)
         for family in FAMILIES

@@ -30,8 +30,9 @@ service_ports = st.builds(
 )
 
 
-@given(st.lists(service_ports, max_size=4).map(ServiceData.of))
-def test_round_trip(data: ServiceData) -> None:
+@given(st.lists(service_ports, max_size=4).map(ServiceData.of), tuples)
+def test_round_trip(data: ServiceData, service_cidrs: tuple[str, ...]) -> None:
+    data = data._replace(service_cidrs=service_cidrs)
     text = canonical.dump(data)
     loaded = canonical.load(text)
     assert loaded == data

@@ -127,6 +127,15 @@ def test_services_that_are_skipped(skipped: Object) -> None:
     assert parse(skipped, endpoint_slice()) == ()
 
 
+def test_service_cidrs_of_all_objects() -> None:
+    cidrs = ([" 10.97.0.0/16"], ["fd00:96::/108", "10.96.0.0/16"], ["10.96.0.0/16"])
+    objects = [{"kind": "ServiceCIDR", "metadata": {"name": "x"}, "spec": {"cidrs": found}} for found in cidrs]
+    assert kubernetes.parse(objects).service_cidrs == ("10.96.0.0/16", "10.97.0.0/16", "fd00:96::/108")
+    assert problems({"kind": "ServiceCIDR", "spec": {"cidrs": ["10.96.0.0"]}}) == [
+        "items[0].spec.cidrs[0]: '10.96.0.0' is not a network such as 10.0.0.0/8; for one address write 10.96.0.0/32"
+    ]
+
+
 HEADLESS, PROXY_NAME = "service.kubernetes.io/headless", "service.kubernetes.io/service-proxy-name"
 
 

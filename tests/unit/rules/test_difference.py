@@ -162,6 +162,18 @@ def test_service_ports_that_share_an_address_go_along() -> None:
     assert [port.name for port in canonical.load(part.after).service_ports] == ["web-2"]
 
 
+def test_networks_of_services_go_along_and_others_are_no_part() -> None:
+    services, cidrs = regular_services(2, 1), ("10.96.0.0/16", "fd00:96::/108")
+    before, after, other = (
+        canonical.dump(native.parse(services[first:])._replace(service_cidrs=found))
+        for first, found in ((0, cidrs), (1, cidrs), (1, cidrs[:1]))
+    )
+    part = changed_part(before, after)
+    assert part is not None
+    assert [canonical.load(text).service_cidrs for text in part] == [cidrs, cidrs]
+    assert changed_part(before, other) is None
+
+
 @pytest.mark.parametrize("indent", [None, 1])
 def test_a_file_that_others_wrote_is_no_part(indent: int | None) -> None:
     text = canonical.dump(native.parse(regular_services(3, 1)))
