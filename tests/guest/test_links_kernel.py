@@ -26,7 +26,7 @@ pytestmark = [
     ),
 ]
 NAME = "kube-ipvs0"
-ADDRESSES = frozenset({"10.96.0.1/32", "10.96.0.10/24", "fd00:96::a/128"})
+ADDRESSES = frozenset({"10.96.0.1/32", "10.96.0.10/24", "127.0.0.5/32", "fd00:96::a/128"})
 
 
 def witnessed() -> tuple[str, frozenset[str]]:

@@ -123,7 +123,8 @@ def _command(operation: Operation) -> str:
     if operation.kind == "link":
         return f"link {verb} {operation.payload} type dummy"
     link, address = operation.payload
-    return f"address {verb} {address} dev {link}"
+    # Of its own accord, ip gives 127.0.0.0/8 the scope of what the kernel itself puts on a link.
+    return f"address {verb} {address} dev {link} scope global"
 
 
 def _refusal(operation: Operation, said: str) -> str:

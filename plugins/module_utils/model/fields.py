@@ -193,11 +193,11 @@ def ip(text: str, path: str, problems: Problems) -> str:
     return address
 
 
-def service_ip(text: str, path: str, problems: Problems) -> str:
-    """The same for an address to which a service can lead."""
+def service_ip(text: str, path: str, problems: Problems, loopback: bool = False) -> str:
+    """The same for an address to which a service can lead; ``loopback``: one of 127.0.0.0/8, too."""
     address = ip(text, path, problems)
     special = special_range(address)
-    if special:
+    if special and not (loopback and address.startswith("127.")):
         problems.add(path, f"{text} is {'an' if special == 'unspecified' else 'a'} {special} address")
         return ""
     return address

@@ -155,7 +155,7 @@ def _load_balancer_ips(fields: Fields) -> tuple[str, ...]:
     for ingress in fields.fields("status").fields("loadBalancer").mappings("ingress"):
         text = ingress.text("ip")
         if text and ingress.choice("ipMode", ("VIP", "Proxy"), "VIP") == "VIP":
-            found.append(service_ip(text, ingress.at("ip"), ingress.problems))
+            found.append(service_ip(text, ingress.at("ip"), ingress.problems, loopback=True))
     return without_empty(found)
 
 

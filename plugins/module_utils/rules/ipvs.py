@@ -42,7 +42,8 @@ class _Family:
         self.version = VERSIONS[configuration.version]
         self.node_ip = ip_address(node_ip(node, configuration, family))
         self.node_port_ips = node_port_addresses(node, configuration, facts, family)
-        self.elsewhere = set(facts.local_addresses(family))
+        # kube-proxy does not count loopback as an address of the node
+        self.elsewhere = {a for a in facts.local_addresses(family) if not ip_address(a).is_loopback}
         self.members: dict[str, dict[str, str]] = {key: {} for key in SETS}
         self.servers: dict[VirtualServerKey, VirtualServer] = {}
         self.addresses: set[str] = set()

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.kubenode.proxy.plugins.module_utils.glue.rule_set import ownership_of
 from ansible_collections.kubenode.proxy.plugins.module_utils.model import native
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import Node, ProxyConfiguration
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.service import ServiceData, ServicePort
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan import ipset as plan_ipset
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan import iptables as plan_iptables
 from ansible_collections.kubenode.proxy.plugins.module_utils.plan import ipvs as plan_ipvs
@@ -149,6 +151,15 @@ def test_every_address_that_is_served_from_the_device_has_a_virtual_server(clust
     elsewhere = {local.address for local in FACTS.addresses}
     served = {key.address for key in found.virtual_servers}
     assert served <= bound | elsewhere
+
+
+def test_loopback_is_bound_though_the_node_has_it() -> None:
+    addresses = ("127.0.0.1", "192.168.100.11", "203.0.113.10")
+    port = ServicePort("default", "web", "", "tcp", "ipv4", "10.96.0.10", 80, load_balancer_ips=addresses)
+    facts = FACTS._replace(addresses=tuple(LocalAddress("any", address, 24) for address in addresses[:2]))
+    found = rules.render(ServiceData((port,)), Node("node-a"), ProxyConfiguration(), facts)
+    assert found.link is not None
+    assert found.link.addresses == {"10.96.0.10/32", "127.0.0.1/32", "203.0.113.10/32"}
 
 
 # ----------------------------------------------------------------------------------------------------- plan
