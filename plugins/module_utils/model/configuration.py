@@ -217,6 +217,7 @@ _READERS: dict[str, _Reader] = {
     "bind_address": _bind_address,
     "cluster_cidrs": _cluster_cidrs,
     "service_cidrs": _networks,
+    "external_ips": _boolean,
     "detect_local_mode": _choice(DETECT_LOCAL_MODES, "ClusterCIDR"),
     "bridge_interface": _interface,
     "interface_name_prefix": _interface,

@@ -16,6 +16,7 @@ _FIELDS = {
     "mode": "mode",
     "bindAddress": "bind_address",
     "clusterCIDR": "cluster_cidrs",
+    "featureGates.AllowServiceExternalIPs": "external_ips",
     "detectLocalMode": "detect_local_mode",
     "detectLocal.bridgeInterface": "bridge_interface",
     "detectLocal.interfaceNamePrefix": "interface_name_prefix",
@@ -36,7 +37,7 @@ _FIELDS = {
     "conntrack.udpStreamTimeout": "conntrack_udp_stream_timeout",
 }
 _MASQUERADE = {"masqueradeAll": "masquerade_all", "masqueradeBit": "masquerade_bit"}
-_SECTIONS = ("iptables", "ipvs", "nftables", "conntrack", "detectLocal")
+_SECTIONS = ("iptables", "ipvs", "nftables", "conntrack", "detectLocal", "featureGates")
 
 
 def flatten(document: object, mode: str, problems: Problems) -> tuple[dict[str, object], dict[str, str]]:

@@ -32,6 +32,7 @@ class ProxyConfiguration(NamedTuple):
 
     Durations are whole seconds; 0 leaves the kernel's value. ``cluster_cidrs`` is clusterCIDR split at commas.
     ``service_cidrs`` are the networks of cluster IPs, for nftables mode; () for those of the service data.
+    ``external_ips`` is the feature gate AllowServiceExternalIPs: whether externalIPs of services count.
     ``masquerade_all`` and ``masquerade_bit`` are those of the section of the mode in use (IPVS mode uses ``iptables``).
     """
 
@@ -40,6 +41,7 @@ class ProxyConfiguration(NamedTuple):
     bind_address: str = ""
     cluster_cidrs: tuple[str, ...] = ()
     service_cidrs: tuple[str, ...] = ()
+    external_ips: bool = True
     detect_local_mode: str = "ClusterCIDR"
     bridge_interface: str = ""
     interface_name_prefix: str = ""

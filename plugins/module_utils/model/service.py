@@ -111,6 +111,10 @@ class ServiceData(NamedTuple):
         counting = (p._replace(endpoints=tuple(e for e in p.endpoints if not e.other_proxy)) for p in ports)
         return self._replace(service_ports=tuple(counting))
 
+    def without_external_ips(self) -> ServiceData:
+        """As if no service had any."""
+        return self._replace(service_ports=tuple(port._replace(external_ips=()) for port in self.service_ports))
+
     def node_like(self, name: str) -> str:
         """A node of endpoints that this one may be by another name (``node-a`` and ``node-a.example.com``); "" where
         there is none, or endpoints are on a node of this name.

@@ -25,4 +25,6 @@ RENDERERS = {"ipvs": ipvs.render, "iptables": iptables.render, "nftables": nftab
 def render(service_data: ServiceData, node: Node, configuration: ProxyConfiguration, facts: NodeFacts) -> RuleSet:
     """The rule set of a node in the mode of its configuration."""
     counting = service_data.as_of(VERSIONS[configuration.version])
+    if not configuration.external_ips:
+        counting = counting.without_external_ips()
     return RENDERERS[configuration.mode](counting, node, configuration, facts)

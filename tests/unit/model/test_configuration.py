@@ -178,6 +178,7 @@ def test_what_is_wrong_with_variables(variables: dict[str, Any], problem: str) -
             {"scheduler": "lc", "strict_arp": True, "tcp_timeout": 900, "tcp_fin_timeout": 60, "udp_timeout": 0},
         ),
         ({"ipvs": {"excludeCIDRs": ["192.0.2.0/24"]}}, {"exclude_cidrs": ("192.0.2.0/24",)}),
+        ({"featureGates": {"AllowServiceExternalIPs": False}}, {"external_ips": False}),
         (
             {"conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "24h0m0s", "tcpCloseWaitTimeout": "0s"}},
             {
@@ -192,7 +193,11 @@ def test_what_is_wrong_with_variables(variables: dict[str, Any], problem: str) -
             {"conntrack_tcp_be_liberal": True, "conntrack_udp_timeout": 30, "conntrack_udp_stream_timeout": 120},
         ),
         (
-            {"featureGates": {"NFTablesProxyMode": True}, "metricsBindAddress": "127.0.0.1:10249", "fromTheFuture": 1},
+            {
+                "featureGates": {"NFTablesProxyMode": True, "AllowServiceLBStatusOnNonLB": True},
+                "metricsBindAddress": "127.0.0.1:10249",
+                "fromTheFuture": 1,
+            },
             {},
         ),
         ({"healthzBindAddress": "0.0.0.0:10256", "configSyncPeriod": "15m", "winkernel": {"mode": "x"}}, {}),
