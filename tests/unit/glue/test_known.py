@@ -172,7 +172,7 @@ def test_what_is_left_is_read_as_it_was_written(tmp_path: Path) -> None:
     ("name", "value"),
     [
         ("endpoints", {"ipv4": float("inf"), "ipv6": 0}),
-        ("rest", {"ipv4": {"nat": {"OUTPUT": [None, [1]]}}}),
+        ("rest", {"ipv4": {"nat": {"OUTPUT": [None, ["-j X", 1]]}}}),
         ("rest", {"ipv4": {"nat": {"OUTPUT": [None, "-j X"]}}}),
         ("rest", {"ipv4": {"nat": {"OUTPUT": [1, []]}}}),
     ],

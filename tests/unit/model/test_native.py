@@ -179,6 +179,11 @@ def test_an_ipv6_endpoint_with_port_is_in_brackets() -> None:
     )
 
 
+@pytest.mark.parametrize("number", [1, 65535])
+def test_an_endpoint_may_have_any_port(number: int) -> None:
+    assert one(endpoints=[f"{POD}:{number}"]).endpoints == (Endpoint(POD, number),)
+
+
 def test_each_port_leads_to_its_own_target() -> None:
     ports = [{"name": "http", "port": 80, "target_port": 8080}, {"name": "metrics", "port": 9090}]
     data = native.parse([service(ports=ports, endpoints=[{"address": POD, "ports": {"metrics": 9191}}])])

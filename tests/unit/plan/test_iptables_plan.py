@@ -196,7 +196,7 @@ def test_rules_that_differ_in_spelling_only_are_equal() -> None:
     )
     have: Tables = {"nat": {"OUTPUT": Chain("ACCEPT", (saved_jump,)), "KUBE-A": saved}}
     want: Tables = {"nat": {"OUTPUT": Chain("ACCEPT", (jump,)), "KUBE-A": written}}
-    assert plan(have, want, OWNERSHIP, "ipv4") == []
+    assert plan(have, want, OWNERSHIP, "ipv4") == plan(want, have, OWNERSHIP, "ipv4") == []
 
 
 @pytest.mark.parametrize(

@@ -137,3 +137,19 @@ def test_a_missing_table_is_added_whole_and_one_of_another_mode_removed() -> Non
 def test_reasons_say_what_is_there_instead() -> None:
     (operation,) = planned({OURS[0]: with_chain("web", Chain("", "", ("accept", "drop")))}, {OURS[0]: BASE})
     assert (operation.verb, operation.reason) == (CHANGE, "rule 1 of 2 is: accept")
+
+
+def test_reasons_name_only_what_a_chain_has() -> None:
+    (operation,) = planned({OURS[0]: with_chain("web", WEB._replace(comment="c"))}, {OURS[0]: BASE})
+    assert operation.reason == 'chain web has comment "c", not no hook'
+
+
+def test_a_set_that_becomes_a_map_goes_as_the_set_that_it_is() -> None:
+    operation, _names_it = planned({OURS[0]: with_set("ips", IPS._replace(kind="set"))}, {OURS[0]: BASE})
+    assert (operation.kind, operation.payload.kind) == ("map", "set")
+
+
+def test_wanted_objects_of_other_kinds_take_a_new_table_only_where_they_differ() -> None:
+    counted = BASE._replace(others={"counter hits": ("packets 1",)})
+    assert brief(counted, counted) == []
+    assert brief(BASE, counted) == ["change table"]

@@ -387,6 +387,11 @@ def _reports(plans: Mapping[str, list[Operation]]) -> list[dict[str, str]]:
     return [operation.report() for plan in plans.values() for operation in plan]
 
 
+def test_timeouts_of_zero_are_the_kernel_s() -> None:
+    cluster = Cluster([], {"name": "node-a"}, {"tcp_timeout": 900, "udp_timeout": 0})
+    assert rendered(cluster).ipvs_timeouts == {"tcp": 900}
+
+
 def test_a_cluster_without_services_has_all_sets_and_no_address() -> None:
     cluster = Cluster([], {"name": "node-a"}, {})
     assert native.parse(cluster.services).service_ports == ()

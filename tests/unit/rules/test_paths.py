@@ -4,7 +4,8 @@
 
 """The paths of services through the rule sets of all modes, and what of them a kernel lacks.
 
-web  default/web:http  10.96.0.10:80/tcp, 203.0.113.5, node port 30080 -> 10.244.1.5:8080, 10.244.2.7:8080
+web  default/web:http  10.96.0.10:80/tcp, 203.0.113.5, balancer 203.0.113.6, node port 30080
+     -> 10.244.1.5:8080, 10.244.2.7:8080
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ WEB = {
     "name": "web",
     "cluster_ip": "10.96.0.10",
     "external_ips": ["203.0.113.5"],
+    "load_balancer_ips": ["203.0.113.6"],
     "ports": [{"name": "http", "port": 80, "target_port": 8080, "node_port": 30080}],
     "endpoints": ["10.244.1.5", "10.244.2.7"],
 }
@@ -58,7 +60,7 @@ def ends(found: list[Link]) -> set[str]:
 def test_every_address_leads_to_the_endpoints(mode: str) -> None:
     found = links(mode)
     assert ends(found) == PODS
-    assert {link.source for link in found} >= {"10.96.0.10:80", "203.0.113.5:80", "*:30080"}
+    assert {link.source for link in found} >= {"10.96.0.10:80", "203.0.113.5:80", "203.0.113.6:80", "*:30080"}
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
@@ -81,6 +83,15 @@ def test_virtual_servers_have_schedulers_and_weights() -> None:
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
 def test_without_endpoints_connections_are_refused(mode: str) -> None:
     assert ends(links(mode, endpoints=[])) == {"refused"}
+
+
+@pytest.mark.parametrize("rule", ["-d 10.96.0.10/32 -p tcp -j DROP", "-p tcp -m tcp --dport 80 -j ACCEPT"])
+def test_a_rule_in_a_dispatch_chain_that_leads_to_no_service_is_no_step(rule: str) -> None:
+    _port, rule_set = rendered("iptables")
+    tables = rule_set.tables["ipv4"]
+    services = tables["nat"]["KUBE-SERVICES"]
+    more = {**tables, "nat": {**tables["nat"], "KUBE-SERVICES": services._replace(rules=(rule, *services.rules))}}
+    assert paths.iptables_graph(more) == paths.iptables_graph(tables)
 
 
 @pytest.mark.parametrize("mode", MODES)

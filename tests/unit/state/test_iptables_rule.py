@@ -305,6 +305,7 @@ IPV4 = r"""
 -m limit --limit 3/sec --limit-burst 7
 -m limit --limit-burst 5 --limit 10/hour
     -m limit --limit 10/hour
+-m limit --limit 10/day
 -m limit --limit 20/minute --limit-burst 5
     -m limit --limit 20/min
 -m limit --limit 60/min
