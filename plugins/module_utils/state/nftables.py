@@ -22,9 +22,9 @@ Options = Tuple[Tuple[str, str], ...]
 SETS = ("set", "map")
 OPEN_ELEMENTS = "\t\telements = { "
 ELEMENT_END = ",\n\t\t\t     "
-# A comma ends an element, unless it stands in a comment.
+# A comma ends an element, unless it stands in quotes: those of a comment or of the name of an interface.
 ELEMENT = re.compile(r'(?:[^",]|"[^"]*")+')
-PARTS = re.compile(r'([^"]*?)(?: comment "([^"]*)")?(?: : ([^"]+))?')
+PARTS = re.compile(r'((?:[^"]|"[^"]*")+?)(?: comment "([^"]*)")?(?: : (.+))?')
 SECONDS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 EXPIRES = re.compile(r" expires \S+")
 # The first line of an object of a table.

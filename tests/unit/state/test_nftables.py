@@ -52,6 +52,19 @@ table inet mixed {
                 10.96.0.2 . udp . 53 : drop }
     }
 
+    map interfaces {
+        type ifname : ifname
+        elements = { "a, b : c" : "eth1",
+                "eth0" comment "x : y" : "eth2",
+                "eth1" : "eth0" }
+    }
+
+    set names {
+        type ifname
+        elements = { "eth0",
+                "eth1" comment "x" }
+    }
+
     chain input {
         comment "with a hook"
         type filter hook input priority filter; policy accept;
@@ -79,6 +92,16 @@ MIXED = Table(
                 "10.96.0.2 . udp . 53": Element("drop"),
             },
         ),
+        "interfaces": Set(
+            "map",
+            (("type", "ifname : ifname"),),
+            {
+                '"a, b : c"': Element('"eth1"'),
+                '"eth0"': Element('"eth2"', "x : y"),
+                '"eth1"': Element('"eth0"'),
+            },
+        ),
+        "names": Set("set", (("type", "ifname"),), {'"eth0"': Element(), '"eth1"': Element("", "x")}),
     },
     chains={
         "input": Chain(
