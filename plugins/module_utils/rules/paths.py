@@ -131,10 +131,8 @@ def ipvs_graph(servers: VirtualServers, ports: Iterable[ServicePort]) -> Graph:
         server = servers[key]
         name = f"{key.protocol} {entry}"
         found.entries[key.protocol, entry] = [Link(entry, name, server.scheduler)]
-        known = {link.target for link in found.links.setdefault(name, [])}
-        for real_key, real_server in server.real_servers.items():
-            if str(real_key) not in known:
-                found.links[name].append(Link(name, str(real_key), f"weight {real_server.weight}"))
+        links = found.links.setdefault(name, [])
+        links += [Link(name, str(key), f"weight {real.weight}") for key, real in server.real_servers.items()]
     return found
 
 
