@@ -48,8 +48,8 @@ def in_normal_order(rules: Iterable[str]) -> list[str]:
     other."""
     found = [(_match(rule), rule) for rule in rules]
     ordered: list[str] = []
-    for kind, run in _runs(found, lambda match: match.kind):
-        ordered += _by_destination(run) if kind else [rule for _match, rule in run]
+    for _kind, run in _runs(found, lambda match: match.kind):
+        ordered += _by_destination(run)
     return ordered
 
 
