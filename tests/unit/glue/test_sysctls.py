@@ -180,7 +180,8 @@ def test_files_that_set_something_back_at_boot_are_told(
 
     assert (overridden(), warnings) == ([], [])
     later = lib / "70-later.conf"
-    later.write_text("#net.ipv4.conf.a = 9\n-net.ipv4.conf.*\n-net/ipv4/ip_forward= 0\nnet.ipv4.conf.a = 1   2\n")
+    harmless = "#net.ipv4.conf.a = 9\n-net.ipv4.conf.*\nnet.ipv4.conf.a = 1   2\nnet.ipv4.conf.a\n"
+    later.write_text(f"{harmless}-net/ipv4/ip_forward= 0\n")
     assert overridden() == [{"name": "net.ipv4.ip_forward", "value": "0", "path": str(later)}]
     assert warnings == [f"{later} sets net.ipv4.ip_forward to 0 at boot, after {etc}/60-ours.conf: take it out there"]
     (etc / "99-last.conf").write_text("net.ipv4.ip_forward = 1\n")

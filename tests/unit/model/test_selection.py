@@ -185,3 +185,10 @@ def test_order_is_that_of_endpoint_strings(version: str) -> None:
     endpoints = tuple(Endpoint(ip, 80) for ip in ("10.0.0.2", "10.0.0.10", "10.0.0.1"))
     found = select(INSIDE._replace(endpoints=endpoints), NODE, VERSIONS[version])
     assert [e.ip for e in found.cluster] == ["10.0.0.10", "10.0.0.1", "10.0.0.2"]
+
+
+def test_order_of_both_sets_together_is_that_of_endpoint_strings() -> None:
+    near = Endpoint("10.0.0.1", 80, "node-a", zones=("zone-b",))
+    far = Endpoint("10.0.0.10", 80, "node-b", zones=("zone-a",))
+    found = select(ALL_LOCAL._replace(endpoints=(near, far)), NODE, VERSIONS[NEW])
+    assert (found.cluster, found.local, found.reachable) == ((far,), (near,), (far, near))

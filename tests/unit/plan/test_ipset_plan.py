@@ -157,10 +157,10 @@ def test_own_sets_that_are_not_desired_go_and_foreign_ones_stay() -> None:
 
 
 def test_a_set_of_sets_comes_last_and_goes_first() -> None:
-    listing = ip_set("K-0", "K-1", set_type="list:set", options=(("size", "8"),))
-    found = sets(listing, ip_set("K-1"))
-    assert [o.name for o in plan({}, found, owns_k)] == ["K-1", "K-0"]
-    assert [o.name for o in plan(found, {}, owns_k)] == ["K-0", "K-1"]
+    listing = ip_set("K-1", "K-0", "K-2", set_type="list:set", options=(("size", "8"),))
+    found = sets(listing, ip_set("K-2"), ip_set("K-0"))
+    assert [o.name for o in plan({}, found, owns_k)] == ["K-2", "K-0", "K-1"]
+    assert [o.name for o in plan(found, {}, owns_k)] == ["K-1", "K-0", "K-2"]
 
 
 # ---------------------------------------------------------------------------------------------- replacement

@@ -139,15 +139,18 @@ def brief(operations: list[Operation]) -> str:
         ("f A g", "A'", "f A' g", "change A"),
         ("f A' g B h", "A B", "f A g B h", "change A"),
         ("f B g A' h", "A B", "f A B g h", "change A"),
+        ("A f B'", "A B", "A f B", "change B"),
         # more than once
         ("A f A", "A", "f A", "remove A"),
         ("A f A g A", "A", "f g A", "remove A, remove A"),
         ("A A' f", "A", "A f", "remove A"),
         ("A f B g A", "A B", "A f B g", "change A"),
+        ("f A g", "A A", "f A A g", "add A"),
         # no longer wanted
         ("f A g B", "B", "f g B", "remove A"),
         ("A f", "", "f", "remove A"),
         ("A f B", "C", "C f", "add C, remove A, remove B"),
+        ("A f B g", "C B", "f C B g", "add C, remove A"),
         # of someone else's
         ("X f", "", "X f", ""),
         ("X", "A", "A X", "add A"),
@@ -157,8 +160,9 @@ def test_jumps(actual: str, desired: str, result: str, operations: str) -> None:
     chains = user_chains("ABCDX")
     have: Tables = {"filter": {"INPUT": chain(actual), **chains}}
     want: Tables = {"filter": {"INPUT": chain(desired), **{name: chains[name] for name in chains if name in OURS}}}
-    assert brief(plan(have, want, OWNERSHIP, "ipv4")) == operations
-    assert make(have, want)["filter"]["INPUT"] == chain(result)
+    planned = plan(have, want, OWNERSHIP, "ipv4")
+    assert brief(planned) == operations
+    assert applied(have, planned)["filter"]["INPUT"] == make(have, want)["filter"]["INPUT"] == chain(result)
     assert plan(make(have, want), want, OWNERSHIP, "ipv4") == []
 
 

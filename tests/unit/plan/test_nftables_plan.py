@@ -18,7 +18,7 @@ TYPE = ("type", "ipv4_addr")
 DYNAMIC = (TYPE, ("flags", "dynamic,timeout"))
 HOOK = "type nat hook output priority -100; policy accept;"
 BASE = Table(
-    (),
+    (("flags", "owner"), ("comment", '"x"')),
     {
         "ips": Set("map", (TYPE,), {"10.0.0.1": Element("goto web"), "10.0.0.2": Element("drop", "x")}),
         "seen": Set("set", DYNAMIC, {}),
@@ -105,6 +105,9 @@ WEB, OUTPUT = BASE.chains["web"], BASE.chains["output"]
         ),
         # what packets add is no difference
         (with_set("seen", SEEN._replace(elements={"192.0.2.1": Element()})), []),
+        # options have no order
+        (BASE._replace(options=BASE.options[::-1]), []),
+        (with_set("seen", SEEN._replace(options=DYNAMIC[::-1])), []),
         # a set that is made anew takes the rules that name it along
         (
             with_set("seen", SEEN._replace(options=(*DYNAMIC, ("timeout", "1m")))),
@@ -137,6 +140,9 @@ def test_a_missing_table_is_added_whole_and_one_of_another_mode_removed() -> Non
 def test_reasons_say_what_is_there_instead() -> None:
     (operation,) = planned({OURS[0]: with_chain("web", Chain("", "", ("accept", "drop")))}, {OURS[0]: BASE})
     assert (operation.verb, operation.reason) == (CHANGE, "rule 1 of 2 is: accept")
+
+    (operation,) = planned({OURS[0]: BASE._replace(options=())}, {OURS[0]: BASE})
+    assert (operation.verb, operation.reason) == (CHANGE, 'has no options, not flags owner; comment "x"')
 
 
 def test_reasons_name_only_what_a_chain_has() -> None:

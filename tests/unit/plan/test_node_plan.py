@@ -116,10 +116,9 @@ def test_merging_leaves_addresses_that_are_not_desired() -> None:
 
 
 def test_accounting_objects_come_and_only_own_ones_go() -> None:
-    operations = plan_accounting_objects(frozenset({"own", "other"}), frozenset({"b", "a"}), {"own"}.__contains__)
+    operations = plan_accounting_objects(frozenset({"own", "other"}), frozenset("edcba"), {"own"}.__contains__)
     assert lines(operations) == [
-        "add accounting object a: missing",
-        "add accounting object b: missing",
+        *(f"add accounting object {name}: missing" for name in "abcde"),
         "remove accounting object own: not in the desired state",
     ]
 

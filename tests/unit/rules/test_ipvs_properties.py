@@ -392,6 +392,21 @@ def test_timeouts_of_zero_are_the_kernel_s() -> None:
     assert rendered(cluster).ipvs_timeouts == {"tcp": 900}
 
 
+def test_node_ports_that_no_address_of_the_node_serves_are_in_no_set() -> None:
+    service = {
+        "name": "web",
+        "cluster_ip": "10.96.0.1",
+        "ports": [{"port": 80, "node_port": 30080}],
+        "load_balancer_ips": ["203.0.113.1"],
+        "external_traffic_policy": "Local",
+        "health_check_node_port": 32000,
+    }
+    found = rendered(Cluster([service], {"name": "node-a"}, {"node_port_addresses": ["203.0.113.0/24"]}))
+    assert {name for name, one in found.sets.items() if one.members} == {
+        *("KUBE-CLUSTER-IP", "KUBE-IPVS-IPS", "KUBE-LOAD-BALANCER", "KUBE-LOAD-BALANCER-LOCAL")
+    }
+
+
 def test_a_cluster_without_services_has_all_sets_and_no_address() -> None:
     cluster = Cluster([], {"name": "node-a"}, {})
     assert native.parse(cluster.services).service_ports == ()

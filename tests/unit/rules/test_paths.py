@@ -63,6 +63,16 @@ def test_every_address_leads_to_the_endpoints(mode: str) -> None:
     assert {link.source for link in found} >= {"10.96.0.10:80", "203.0.113.5:80", "203.0.113.6:80", "*:30080"}
 
 
+def test_addresses_have_their_kinds() -> None:
+    port, _rule_set = rendered("ipvs")
+    assert paths.entries(port) == [
+        ("cluster IP", "10.96.0.10:80"),
+        ("external IP", "203.0.113.5:80"),
+        ("load balancer IP", "203.0.113.6:80"),
+        ("node port", "*:30080"),
+    ]
+
+
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
 @pytest.mark.parametrize("affinity", [{}, {"session_affinity": "ClientIP"}], ids=["none", "client"])
 def test_shares(mode: str, affinity: dict[str, Any]) -> None:

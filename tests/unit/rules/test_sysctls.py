@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What kube-proxy makes of the settings of connection tracking."""
+"""What kube-proxy makes of its configuration in settings of the kernel."""
 
 from __future__ import annotations
 
 import pytest
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import ProxyConfiguration
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import NodeFacts
-from ansible_collections.kubenode.proxy.plugins.module_utils.rules.sysctls import conntrack_sysctls
+from ansible_collections.kubenode.proxy.plugins.module_utils.rules.sysctls import conntrack_sysctls, ipvs_sysctls
 
 PREFIX = "net.netfilter.nf_conntrack_"
 
@@ -31,6 +31,11 @@ def test_entries_of_connection_tracking(version: str, cpus: int, minimum: int, e
     found = conntrack_sysctls(configuration, NodeFacts((6, 1), (), cpus=cpus, conntrack_buckets=262144))
     assert found[f"{PREFIX}max"] == str(entries)
     assert found[f"{PREFIX}buckets"] == str(max(entries // 4, 262144))
+
+
+@pytest.mark.parametrize(("kernel", "written"), [((4, 0), False), ((4, 1), True), ((5, 8), True), ((5, 9), False)])
+def test_connections_are_not_reused_on_kernels_that_delay_them(kernel: tuple[int, int], written: bool) -> None:
+    assert ("net.ipv4.vs.conn_reuse_mode" in ipvs_sysctls(ProxyConfiguration(), NodeFacts(kernel, ()))) == written
 
 
 def test_without_entries_a_core_their_number_stays() -> None:
