@@ -100,6 +100,7 @@ def test_canonical_network(text: str, canonical: str) -> None:
         ("10.0.0.1-10.0.0.9", "is a range; list the addresses"),
         ("lb.example.org", "is not an IP address; names are not resolved"),
         ("10.0.0.300", "is not an IP address"),
+        ("node.01", "is not an IP address; names are not resolved"),
     ],
 )
 def test_why_no_ip(text: str, why: str) -> None:

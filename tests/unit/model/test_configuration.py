@@ -85,6 +85,7 @@ def test_durations(text: str, seconds: int) -> None:
         ({"mode": "iptable"}, "mode: 'iptable' is not one of iptables, ipvs, nftables (did you mean 'iptables'?)"),
         ({"version": "1.29"}, "version: '1.29' is not one of 1.30, 1.36"),
         ({"version": 1.30}, "version: 1.3 is a number; write it in quotes, such as '1.36'"),
+        ({"version": "1.30", "mode": "nftables"}, "version: nftables mode is written as of 1.36, not as of 1.30"),
         ({"masquerade_bit": 32}, "masquerade_bit: 32 is outside 0..31"),
         ({"bind_address": "node-a"}, "bind_address: 'node-a' is not an IP address; names are not resolved"),
         (

@@ -140,6 +140,7 @@ def brief(operations: list[Operation]) -> str:
         ("f A' g B h", "A B", "f A g B h", "change A"),
         ("f B g A' h", "A B", "f A B g h", "change A"),
         ("A f B'", "A B", "A f B", "change B"),
+        ("A' f A'", "A", "A f", "change A, remove A"),
         # more than once
         ("A f A", "A", "f A", "remove A"),
         ("A f A g A", "A", "f g A", "remove A, remove A"),
@@ -164,6 +165,22 @@ def test_jumps(actual: str, desired: str, result: str, operations: str) -> None:
     assert brief(planned) == operations
     assert applied(have, planned)["filter"]["INPUT"] == make(have, want)["filter"]["INPUT"] == chain(result)
     assert plan(make(have, want), want, OWNERSHIP, "ipv4") == []
+
+
+@pytest.mark.parametrize(
+    ("actual", "desired", "reasons"),
+    [
+        ("A", "A B", ["is missing"]),
+        ("B A", "A B", ["stands out of order"]),
+        ("A'", "A", ["is: -m mark --mark 0x1 -j KUBE-A"]),
+        ("A A", "A", ["is there more than once"]),
+        ("A", "", ["is no longer wanted"]),
+    ],
+)
+def test_reasons_of_jumps(actual: str, desired: str, reasons: list[str]) -> None:
+    have: Tables = {"filter": {"INPUT": chain(actual), **user_chains("AB")}}
+    want: Tables = {"filter": {"INPUT": chain(desired), **user_chains("AB")}}
+    assert [operation.reason for operation in plan(have, want, OWNERSHIP, "ipv4")] == reasons
 
 
 def test_equal_state_needs_nothing() -> None:

@@ -148,6 +148,7 @@ ON_NODE = to_address(5, "192.168.100.11/32", "KUBE-NODEPORTS")
 ON_NODE_TOO = to_address(5, "10.200.0.11/32", "KUBE-NODEPORTS")
 COUNTED = to_port(6, "127.0.0.0/8", "tcp", 30080, "KUBE-EXT-A")
 NODE_PORT = to_port(6, "", "tcp", 30080, "KUBE-EXT-A")
+OF_ANY = to_port(8, "", "tcp", 80, "DROP")
 CLOSED = from_server(7, 6, "203.0.113.1", 80, "DROP")
 CLOSED_TOO = from_server(7, 17, "203.0.113.1", 80, "DROP")
 
@@ -162,6 +163,8 @@ CLOSED_TOO = from_server(7, 17, "203.0.113.1", 80, "DROP")
         ([SAME_AS_A, B, A], [A, SAME_AS_A, B], "has rules of one destination out of order"),
         ([A, LOCAL, B], [A, B, LOCAL], "has rules of one destination out of order"),
         ([NODE_PORT, COUNTED], [COUNTED, NODE_PORT], "has rules of one destination out of order"),
+        ([OF_ANY, A], [A, OF_ANY], "has rules of one destination out of order"),
+        ([LOCAL, ON_NODE], [ON_NODE, LOCAL], "has rules of one destination out of order"),
         ([B], [A, B], f"has 1 rules, not 2; the first that is missing: {A.text}"),
         ([B, A, B], [A, B], f"has a rule more than once: {B.text}"),
         ([B, SAME_AS_A], [A, B], f"rule 2 of 2 is: {SAME_AS_A.text}"),

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import NodeFacts
+import pytest
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import Node, ProxyConfiguration
+from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import NodeFacts, localhost_node_ports
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.names import DEVICE
 from ansible_collections.kubenode.proxy.plugins.module_utils.state.node import LocalAddress
 
@@ -17,3 +19,23 @@ def test_the_node_s_own_addresses_are_the_first_global_ones_and_none_of_services
     bound = (LocalAddress(DEVICE, "10.96.0.1", 32), LocalAddress(DEVICE, "fd00:96::1", 128))
     facts = NodeFacts(FACTS.kernel, bound + FACTS.addresses)
     assert facts.node_addresses() == ("192.168.100.11", "fd00:100::11")
+
+
+@pytest.mark.parametrize(
+    ("networks", "answered"),
+    [
+        ((), True),
+        (("127.0.0.0/8",), True),
+        (("127.0.0.1/32",), True),
+        (("126.0.0.0/7",), True),
+        (("0.0.0.0/0",), True),
+        (("10.0.0.0/8",), False),
+        (("10.0.0.0/8", "127.0.0.0/8"), True),
+        (("::1/128",), True),
+    ],
+)
+def test_localhost_answers_where_node_port_addresses_hold_it(networks: tuple[str, ...], answered: bool) -> None:
+    configuration = ProxyConfiguration(node_port_addresses=networks)
+    assert localhost_node_ports(Node("node-a"), configuration, "ipv4") == answered
+    assert not localhost_node_ports(Node("node-a"), configuration._replace(localhost_node_ports=False), "ipv4")
+    assert not localhost_node_ports(Node("node-a"), configuration, "ipv6")

@@ -19,7 +19,8 @@ from ansible_collections.kubenode.proxy.plugins.module_utils.model.selection imp
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.version import VERSIONS
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules import paths
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.modes import render
-from ansible_collections.kubenode.proxy.plugins.module_utils.rules.paths import Link
+from ansible_collections.kubenode.proxy.plugins.module_utils.rules.paths import Graph, Link
+from ansible_collections.kubenode.proxy.plugins.module_utils.state.rule_set import RuleSet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,6 +72,18 @@ def test_addresses_have_their_kinds() -> None:
         ("load balancer IP", "203.0.113.6:80"),
         ("node port", "*:30080"),
     ]
+
+
+def test_a_service_port_without_node_port_has_no_entry_of_one() -> None:
+    port, _rule_set = rendered("ipvs", ports=[{"name": "http", "port": 80}], external_ips=[], load_balancer_ips=[])
+    assert paths.entries(port) == [("cluster IP", "10.96.0.10:80")]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_kernel_that_holds_nothing_has_no_steps(mode: str) -> None:
+    port, rule_set = rendered(mode)
+    nothing = RuleSet.empty()._replace(settings=rule_set.settings)
+    assert paths.graph(nothing, "ipv4", [port]) == Graph.empty()
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
