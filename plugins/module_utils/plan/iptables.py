@@ -191,7 +191,7 @@ def _difference_in_any_order(have: tuple[str, ...], want: tuple[str, ...], famil
         live.append(rule if rule in known else _canonical(rule, family))
         if live[-1] not in known:
             return f"rule {number} of {len(want)} is: {rule}"
-    if len(live) == len(want) and in_normal_order(live) == in_normal_order(want):
+    if in_normal_order(live) == in_normal_order(want):
         return None
     surplus, missing = Counter(live) - Counter(want), Counter(want) - Counter(live)
     if surplus:

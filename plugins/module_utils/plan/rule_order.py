@@ -28,7 +28,6 @@ COMMENT = re.compile(r'-m comment --comment (?:"(?:[^"\\]|\\.)*"|\S+) ?')
 HOST = re.compile(r"[0-9.]+/32|[0-9a-f:.]+/128")
 PROTOCOLS = ("tcp", "udp", "sctp")
 VIRTUAL_SERVER = ("--vproto", "--vaddr", "--vport")
-FLAGS = frozenset({"-d", "-p", "--dport", *VIRTUAL_SERVER})
 
 
 class _Match(NamedTuple):
@@ -79,9 +78,7 @@ def _same_destination(rules: list[str]) -> list[str]:
 def _match(rule: str) -> _Match:
     words = QUOTED.sub("-", rule).split(" ")
     named = {
-        flag: value
-        for before, flag, value in zip(["", *words], words, words[1:])
-        if flag in FLAGS and before not in ("!", "--comment")
+        flag: value for before, flag, value in zip(["", *words], words, words[1:]) if before not in ("!", "--comment")
     }
     address = named.get("-d", "")
     if not HOST.fullmatch(address):
