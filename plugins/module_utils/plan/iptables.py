@@ -277,7 +277,7 @@ class _Jumps:
         for index, rule in enumerate(self.have):
             to = target(rule)
             spelt = rule if rule in self.want or to not in targets else _canonical(rule, self.table.family)
-            if spelt in self.want or (to and self.table.ownership.jumps(self.table.name, self.chain, to)):
+            if spelt in self.want or self.table.ownership.jumps(self.table.name, self.chain, to):
                 own[index] = spelt
         return own
 
