@@ -26,6 +26,11 @@ def test_nothing_said_gives_the_defaults() -> None:
     assert parse_configuration({"masquerade_bit": None, "scheduler": None}) == ProxyConfiguration()
 
 
+def test_null_leaves_what_the_document_says() -> None:
+    document = {"iptables": {"masqueradeBit": 10}}
+    assert parse_configuration({"mode": "ipvs", "masquerade_bit": None}, document).masquerade_bit == 10
+
+
 def test_the_default_configuration_is_one() -> None:
     assert parse_configuration(ProxyConfiguration()._asdict()) == ProxyConfiguration()
 
@@ -37,7 +42,9 @@ def test_the_default_configuration_is_one() -> None:
         ("version", "1.30", "1.30"),
         ("bind_address", "FD00:100::0011", "fd00:100::11"),
         ("cluster_cidrs", "10.244.0.0/16, fd00:244::/48", ("10.244.0.0/16", "fd00:244::/48")),
+        ("cluster_cidrs", "10.244.0.0/16,", ("10.244.0.0/16",)),
         ("cluster_cidrs", ["10.244.1.1/16"], ("10.244.0.0/16",)),
+        ("bridge_interface", "fifteen-letters", "fifteen-letters"),
         ("detect_local_mode", "NodeCIDR", "NodeCIDR"),
         ("masquerade_all", "yes", True),
         ("masquerade_bit", "31", 31),

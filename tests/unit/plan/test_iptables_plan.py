@@ -147,6 +147,7 @@ def brief(operations: list[Operation]) -> str:
         ("A A' f", "A", "A f", "remove A"),
         ("A f B g A", "A B", "A f B g", "change A"),
         ("f A g", "A A", "f A A g", "add A"),
+        ("A A A", "A A", "A A", "remove A"),
         # no longer wanted
         ("f A g B", "B", "f g B", "remove A"),
         ("A f", "", "f", "remove A"),

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import ProxyConfiguration
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.node import Node, ProxyConfiguration
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.service import ServiceData
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.facts import NodeFacts
+from ansible_collections.kubenode.proxy.plugins.module_utils.rules.modes import render
 from ansible_collections.kubenode.proxy.plugins.module_utils.rules.sysctls import conntrack_sysctls, ipvs_sysctls
 
 PREFIX = "net.netfilter.nf_conntrack_"
@@ -42,3 +44,26 @@ def test_without_entries_a_core_their_number_stays() -> None:
     configuration = ProxyConfiguration(conntrack_max_per_core=0, conntrack_min=131072)
     found = conntrack_sysctls(configuration, NodeFacts((6, 1), (), cpus=64, conntrack_buckets=262144))
     assert f"{PREFIX}max" not in found
+
+
+@pytest.mark.parametrize(
+    ("mode", "others"),
+    [
+        (
+            "ipvs",
+            {
+                "net.ipv4.ip_forward",
+                "net.ipv4.vs.conntrack",
+                "net.ipv4.vs.expire_nodest_conn",
+                "net.ipv4.vs.expire_quiescent_template",
+            },
+        ),
+        ("iptables", {"net.ipv4.conf.all.route_localnet"}),
+        ("nftables", set()),
+    ],
+)
+def test_a_rule_set_has_the_settings_of_its_mode(mode: str, others: set[str]) -> None:
+    configuration = ProxyConfiguration(mode=mode, conntrack_tcp_be_liberal=True)
+    found = render(ServiceData(()), Node("node-a"), configuration, NodeFacts((6, 1), ())).sysctls
+    conntrack = {f"{PREFIX}{name}" for name in ("tcp_timeout_established", "tcp_timeout_close_wait", "tcp_be_liberal")}
+    assert found.keys() == conntrack | others

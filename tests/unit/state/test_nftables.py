@@ -26,6 +26,7 @@ RECORDINGS = Path(__file__).parents[3].parent / "shared" / "recordings"
 DUMPS = sorted(RECORDINGS.glob("*/v*/nftables/*.nft"))
 
 LISTED = """\
+# Warning: table ip nat is managed by iptables-nft, do not touch!
 table inet mixed {
     flags dormant
     comment "a table"
