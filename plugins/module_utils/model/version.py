@@ -24,7 +24,7 @@ class Version(NamedTuple):
     ``zero_cidr_is_any``: a source range 0.0.0.0/0 or ::/0 means no source ranges (from 1.34).
     ``accounting``: iptables mode counts some packets through nfacct objects, where the kernel has them (from 1.31).
     ``labels_apart``: Services are left out by the label service-proxy-name, EndpointSlices by the label headless (from
-    1.35), until then both by each of the two.
+    1.36), until then both by each of the two.
     ``nftables``: the collection writes this version's tables of nftables mode.
     """
 
