@@ -291,6 +291,10 @@ BALANCED = {"load_balancer_ips": ["203.0.113.10"]}
             "health_check_node_port: 99 is outside 1024..65535",
         ),
         (
+            {"external_ips": ["203.0.113.1"], "external_traffic_policy": "Local", "health_check_node_port": 32000},
+            "health_check_node_port: needs type LoadBalancer, the service is of type ClusterIP",
+        ),
+        (
             {"session_affinity": "clientip"},
             "session_affinity: 'clientip' is not one of None, ClientIP (did you mean 'ClientIP'?)",
         ),

@@ -71,7 +71,7 @@ RULES = st.lists(
             to_port,
             NUMBERS,
             HOSTS | st.sampled_from(["", "127.0.0.0/8"]),
-            st.sampled_from(["tcp", "udp"]),
+            st.sampled_from(["tcp", "udp", "sctp"]),
             PORTS,
             VERDICTS,
         ),

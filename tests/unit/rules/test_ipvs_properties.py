@@ -387,8 +387,8 @@ def _reports(plans: Mapping[str, list[Operation]]) -> list[dict[str, str]]:
     return [operation.report() for plan in plans.values() for operation in plan]
 
 
-def test_timeouts_of_zero_are_the_kernel_s() -> None:
-    cluster = Cluster([], {"name": "node-a"}, {"tcp_timeout": 900, "udp_timeout": 0})
+def test_timeouts_that_nobody_sets_are_the_kernel_s() -> None:
+    cluster = Cluster([], {"name": "node-a"}, {"tcp_timeout": 900})
     assert rendered(cluster).ipvs_timeouts == {"tcp": 900}
 
 

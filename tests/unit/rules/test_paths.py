@@ -105,7 +105,9 @@ def test_virtual_servers_have_schedulers_and_weights() -> None:
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
 def test_without_endpoints_connections_are_refused(mode: str) -> None:
-    assert ends(links(mode, endpoints=[])) == {"refused"}
+    found = links(mode, endpoints=[])
+    assert ends(found) == {"refused"}
+    assert {link.source for link in found} == {"10.96.0.10:80", "203.0.113.5:80", "203.0.113.6:80", "*:30080"}
 
 
 @pytest.mark.parametrize("rule", ["-d 10.96.0.10/32 -p tcp -j DROP", "-p tcp -m tcp --dport 80 -j ACCEPT"])

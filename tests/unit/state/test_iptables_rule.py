@@ -126,6 +126,8 @@ IPV4 = r"""
 -p udp -m multiport ! --sports 53
 -p tcp -m multiport --source-ports 1
     -p tcp -m multiport --sports 1
+-p tcp -m multiport --destination-port 1,2
+    -p tcp -m multiport --dports 1,2
 -p tcp -m multiport --port 1,2
     -p tcp -m multiport --ports 1,2
 # comment
