@@ -27,8 +27,8 @@ def test_nothing_said_gives_the_defaults() -> None:
 
 
 def test_null_leaves_what_the_document_says() -> None:
-    document = {"iptables": {"masqueradeBit": 10}}
-    assert parse_configuration({"mode": "ipvs", "masquerade_bit": None}, document).masquerade_bit == 10
+    document = {"mode": "nftables", "iptables": {"masqueradeBit": 10}, "nftables": {"masqueradeBit": 9}}
+    assert parse_configuration({"mode": None, "masquerade_bit": None}, document).masquerade_bit == 9
 
 
 def test_the_default_configuration_is_one() -> None:
