@@ -45,7 +45,7 @@ def read_text(path: str, checksum: str | None = None) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise KernelError(f"cannot read {path}: {error}") from error
+        raise KernelError(f"cannot read {path}: {_reason(error)}") from error
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
@@ -128,7 +128,7 @@ def listed(folder: str) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise KernelError(f"cannot read {folder}: {error.strerror or error}") from error
+        raise KernelError(f"cannot read {folder}: {_reason(error)}") from error
 
 
 def link(path: str, second_path: str) -> None:
@@ -196,6 +196,8 @@ def _gathered(text: Iterable[str]) -> Iterator[bytes]:
 def _reason(error: OSError) -> str:
     if error.errno == errno.EROFS:
         return "it is on a read-only file system: mount that read-write"
+    if error.errno == errno.EACCES and os.geteuid() != 0:
+        return f"{error.strerror}: run as root (become: true)"
     return error.strerror or str(error)
 
 

@@ -37,6 +37,20 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         files.read_text(str(tmp_path))
 
 
+@pytest.mark.parametrize("user, advice", [(1000, ": run as root (become: true)"), (0, "")])
+def test_what_another_user_than_root_cannot_read_says_how(
+    user: int, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = PermissionError(errno.EACCES, "Permission denied", "/kept")
+    monkeypatch.setattr(files, "open", mock.Mock(side_effect=refused), raising=False)
+    monkeypatch.setattr(os, "listdir", mock.Mock(side_effect=refused))
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    for read in (files.read_text, files.listed):
+        with pytest.raises(KernelError) as failure:
+            read("/kept")
+        assert str(failure.value) == f"cannot read /kept: Permission denied{advice}"
+
+
 def test_whether_a_file_says_a_text(tmp_path: Path) -> None:
     path = tmp_path / "file"
     assert files.says(str(path), "") is None
