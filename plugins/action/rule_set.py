@@ -19,6 +19,8 @@ from ansible_collections.kubenode.proxy.plugins.plugin_utils import service_sour
 MODULE = "kubenode.proxy.rule_set"
 # What only the controller can use; the module never sees it.
 CONTROLLER_OPTIONS = ("services", "src", "query")
+# A playbook of the collection, where the search begins, lies far from the inventory.
+WHERE = "give an absolute path, such as '{{ inventory_dir }}/services.yml'"
 # States that no service data leads to.
 WITHOUT_SERVICES = ("absent", "restored")
 
@@ -76,7 +78,7 @@ class ActionModule(ActionBase):
         except AnsibleError as error:
             # What follows the first lines speaks of files on the node.
             searched, *_rest = str(error).partition(" on the Ansible Controller")
-            raise InputError([f"src: {' '.join(searched.split())}"]) from error
+            raise InputError([f"src: {WHERE}: {' '.join(searched.split())}"]) from error
 
     def _send(self, path: str) -> str:
         shell = self._connection._shell

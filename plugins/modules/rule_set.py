@@ -38,6 +38,7 @@ options:
   src:
     description:
       - File with service data on the controller, JSON or YAML, or a directory of such files.
+      - A relative path is looked for as M(ansible.builtin.copy) does, beside the playbook.
       - Either the native form, or Service and EndpointSlice objects as C(kubectl get services,endpointslices -A -o
         json) prints them.
       - Without O(services) and O(src), the data that an earlier run left on the node is used.

@@ -19,6 +19,9 @@ from ..model.service import ServiceData
 if TYPE_CHECKING:
     from ..state.large_text import Text
 
+# The options of the module, and the variables of the role.
+REMEDY = "give services or src (kube_proxy_services or kube_proxy_services_src)"
+
 
 class NodeServiceData(NamedTuple):
     """Service data as text, and the path of its file; ``incoming``: the file may say something else."""
@@ -65,7 +68,7 @@ def load(folder: str, checksum: str | None, incoming: str | None) -> NodeService
         if checksum and incoming:
             raise KernelError(f"{incoming} did not arrive whole: its checksum is not {checksum}")
         if not checksum:
-            raise KernelError(f"there is no service data at {path}: give services or src")
+            raise KernelError(f"there is no service data at {path}: {REMEDY}")
     return found
 
 

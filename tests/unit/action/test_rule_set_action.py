@@ -19,6 +19,8 @@ from ansible_collections.kubenode.proxy.plugins.plugin_utils import service_sour
 WEB = {"name": "web", "cluster_ip": "10.96.0.1", "ports": [{"port": 80}], "endpoints": ["10.244.1.5"]}
 NODE = {"node": {"name": "n1"}}
 NOT_FOUND = "Could not find or access 'such.json' Searched in: {0}/role/files/such.json {0}/play/files/such.json"
+# Braces doubled for format().
+ABSOLUTE = "give an absolute path, such as '{{{{ inventory_dir }}}}/services.yml'"
 REMOTE = "/remote/tmp/services.json"
 
 
@@ -147,7 +149,7 @@ def test_a_path_in_the_home_directory(tmp_path: Path, data: str, monkeypatch: py
     ("arguments", "problems"),
     [
         ({"src": "/no/such.json"}, ["/no/such.json: No such file or directory"]),
-        ({"src": "such.json"}, [f"src: {NOT_FOUND}"]),
+        ({"src": "such.json"}, [f"src: {ABSOLUTE}: {NOT_FOUND}"]),
         ({"src": ["a.json"]}, ["src: must be a path, not a list"]),
         ({"src": ""}, ["src: must be a path, not ''"]),
         ({"src": "a.json", "services": []}, ["services and src exclude each other"]),
