@@ -175,6 +175,23 @@ def test_the_playbook_of_single_modules(controller: NamespaceController) -> None
     assert re.findall(r"^node-a .* changed=(\d) ", text, re.MULTILINE) == ["3", "0"]
 
 
+def test_a_clean_up_of_a_network_namespace_leaves_the_node_what_is_its_own(controller: NamespaceController) -> None:
+    inside = """-e '{"kube_proxy_netns": "lb", "kube_proxy_node_addresses": ["192.0.2.12"]}'"""
+    kept = "find /etc/modules-load.d /etc/sysctl.d /var/lib/kubenode-proxy -type f -not -path '*/snapshots/*' | sort"
+    chains = "ip netns exec lb iptables -t nat -S"
+    clean_up = SITE.replace("site", "cleanup")
+    controller.run(SITE)
+    before = controller.run(f"{kept} && iptables-save | grep ^-A")
+    text = controller.run(
+        f"ip netns add lb && {SITE} {inside} && {chains} && {clean_up} {inside} && echo cleaned && {chains}"
+    )
+    filled, emptied = text.split("\ncleaned\n")
+    assert "-d 10.96.0.10/32" in filled
+    assert "KUBE-" not in emptied
+    assert controller.run(f"{kept} && iptables-save | grep ^-A") == before
+    assert "/etc/sysctl.d/60-kubenode-proxy.conf" in before
+
+
 def test_the_modes_of_files_are_those_of_the_guide(controller: NamespaceController) -> None:
     """The table of docs/guides/security.md, as far as this node has the paths."""
     guide = (CHECKOUT / "docs" / "guides" / "security.md").read_text()
