@@ -164,6 +164,25 @@ def test_the_rule_set_is_of_the_mode_that_the_node_is_prepared_for(tmp_path: Pat
     assert render(tmp_path, *wanted) == [[mode, mode] for _given, (mode, *_more) in CONFIGURATIONS]
 
 
+def test_lists_of_the_node_may_be_text(tmp_path: Path) -> None:
+    given: list[tuple[str, Mapping[str, Any]]] = [
+        ("kube_proxy_node_fields", {}),
+        ("kube_proxy_node_fields", {"kube_proxy_node_addresses": "192.0.2.1"}),
+        ("kube_proxy_node_fields", {"kube_proxy_node_addresses": "192.0.2.1, fd00::1"}),
+        (
+            "kube_proxy_node_fields",
+            {"kube_proxy_node_addresses": ["192.0.2.1"], "kube_proxy_node_pod_cidrs": "10.244.1.0/24"},
+        ),
+    ]
+    found = [[node["addresses"], node["pod_cidrs"]] for node in render(tmp_path, *given)]
+    assert found == [
+        [[], []],
+        [["192.0.2.1"], []],
+        [["192.0.2.1", "fd00::1"], []],
+        [["192.0.2.1"], ["10.244.1.0/24"]],
+    ]
+
+
 def test_the_variables_of_playbooks_are_documented() -> None:
     """What a playbook has a default for or does without, unless a role specifies it or another playbook sets it."""
     playbooks = "".join(path.read_text() for path in sorted((CHECKOUT / "playbooks").rglob("*.yml")))
