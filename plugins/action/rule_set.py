@@ -11,7 +11,13 @@ from typing import Any
 
 from ansible import constants
 from ansible.errors import AnsibleError
+from ansible.module_utils.common.validation import check_type_dict, check_type_int
 from ansible.plugins.action import ActionBase
+from ansible_collections.kubenode.proxy.plugins.module_utils.model.configuration import (
+    parse_configuration,
+    parse_node,
+    parse_snapshots,
+)
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.errors import InputError
 from ansible_collections.kubenode.proxy.plugins.module_utils.model.fields import describe
 from ansible_collections.kubenode.proxy.plugins.plugin_utils import service_source
@@ -35,12 +41,18 @@ class ActionModule(ActionBase):
         """Runs the module; where it says that the service data is missing, sends the file and runs it again."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = {name: value for name, value in self._task.args.items() if name not in CONTROLLER_OPTIONS}
+        state = self._task.args.get("state")
         try:
-            data = None if self._task.args.get("state") in WITHOUT_SERVICES else self._service_data()
+            data = None if state in WITHOUT_SERVICES else self._service_data()
+            if state == "validated":
+                self._validate()
         except InputError as error:
             result.update(
                 failed=True, msg=f"{len(error.problems)} problem(s) in the input: {error}", problems=error.problems
             )
+            return result
+        if state == "validated":
+            result.update(changed=False)
             return result
         if data is not None:
             arguments["checksum"] = data.checksum
@@ -49,6 +61,16 @@ class ActionModule(ActionBase):
             arguments["incoming"] = self._send(data.path)
             result.update(self._execute_module(MODULE, arguments, task_vars=task_vars))
         return result
+
+    def _validate(self) -> None:
+        """Raises InputError for what the module would find wrong with the input."""
+        given = self._task.args
+        configuration, document, node = (
+            check_type_dict(given.get(name) or {}) for name in ("configuration", "kube_proxy_configuration", "node")
+        )
+        parse_configuration(configuration, document or None)
+        parse_node(node)
+        parse_snapshots(check_type_int(given.get("snapshots") or 0))
 
     def _service_data(self) -> service_source.CanonicalFile | None:
         """The canonical file of the task's ``services`` or ``src``; None where the node's own is to be used."""

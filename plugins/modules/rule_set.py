@@ -51,7 +51,7 @@ options:
     description:
       - The node, either as a Kubernetes Node object or with the keys C(name), C(addresses), C(pod_cidrs) and C(zone).
       - C(name) is what endpoints name as their node.
-      - Required for O(state=compiled) and O(state=converged).
+      - Required for O(state=validated), O(state=compiled) and O(state=converged).
     type: dict
   configuration:
     description:
@@ -66,13 +66,15 @@ options:
     type: dict
   state:
     description:
+      - V(validated) only looks at the input, on the controller, without a connection to the node. With it first, a play
+        finds out what is wrong before it writes anything to a node.
       - V(compiled) only writes the rule set's file.
       - V(converged) also brings the kernel to it.
       - V(absent) removes what this module or kube-proxy put into the kernel, in any mode, and the files on the node.
         Snapshots stay.
       - V(restored) brings kernel and files back to what they were before an earlier run. See O(snapshot).
     type: str
-    choices: [compiled, converged, absent, restored]
+    choices: [validated, compiled, converged, absent, restored]
     default: converged
   path:
     description:

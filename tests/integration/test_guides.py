@@ -192,6 +192,26 @@ def test_a_clean_up_of_a_network_namespace_leaves_the_node_what_is_its_own(contr
     assert "/etc/sysctl.d/60-kubenode-proxy.conf" in before
 
 
+@pytest.mark.parametrize(
+    "bad", ["kube_proxy_services_src=/nowhere.yml", "kube_proxy_cluster_cidrs=10.0.0.0", "kube_proxy_snapshots=-1"]
+)
+def test_bad_input_is_found_before_anything_is_written(controller: NamespaceController, bad: str) -> None:
+    """As docs/guides/operations.md says: not even what node_prepare would write."""
+    controller.run(SITE)
+    controller.write("hook.yml", "- ansible.builtin.fail: {msg: the node was drained}\n")
+    controller.run("rm /etc/sysctl.d/60-kubenode-proxy.conf")
+    for playbook, status, more in (
+        ("site", 2, ""),
+        ("drift", 2, "-e kube_proxy_drift_correct=true"),
+        ("switch_mode", 2, "-e kube_proxy_mode=nftables -e kube_proxy_before_switch=$PWD/hook.yml"),
+    ):
+        text = controller.run(f"{SITE.replace('site', playbook)} -e {bad} {more}", status)
+        assert "problem(s) in the input" in text
+        assert "the node was drained" not in text
+    controller.run("! test -e /etc/sysctl.d/60-kubenode-proxy.conf")
+    controller.run(SITE)
+
+
 def test_the_modes_of_files_are_those_of_the_guide(controller: NamespaceController) -> None:
     """The table of docs/guides/security.md, as far as this node has the paths."""
     guide = (CHECKOUT / "docs" / "guides" / "security.md").read_text()

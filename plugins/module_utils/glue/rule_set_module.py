@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..kernel import processes
 from ..kernel.command import KernelError
-from ..model.configuration import parse_configuration, parse_node
+from ..model.configuration import parse_configuration, parse_node, parse_snapshots
 from ..model.errors import InputError
 from ..model.service import PROTOCOLS
 from ..state.rule_set import RuleSet
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from .target import Target
 
 NOTHING_DONE = Outcome([], RuleSet.empty(), RuleSet.empty(), {})
-STATES = ["compiled", "converged", "absent", "restored"]
+STATES = ["validated", "compiled", "converged", "absent", "restored"]
+# What leads to these is service data, the configuration and the node.
+OF_SERVICES = ("validated", "compiled", "converged")
 ARGUMENT_SPEC: dict[str, Any] = {
     "services": {"type": "raw"},
     "src": {"type": "path"},
@@ -64,7 +66,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 OPTIONS: dict[str, Any] = {
     "argument_spec": ARGUMENT_SPEC,
     "mutually_exclusive": [("services", "src")],
-    "required_if": [("state", "compiled", ["node"]), ("state", "converged", ["node"])],
+    "required_if": [("state", state, ["node"]) for state in OF_SERVICES],
 }
 
 
@@ -74,12 +76,11 @@ def work(module: Call) -> dict[str, Any]:
     if params["services"] is not None or params["src"] is not None:
         raise InputError(["services and src are read on the controller: call kubenode.proxy.rule_set by its full name"])
     # None, which only the node's own program gives, takes none.
-    if (params["snapshots"] or 0) < 0:
-        raise InputError([f"snapshots: {params['snapshots']} is below 0: give the number of snapshots to keep"])
-    # What a template makes of a variable that is not set counts as not given.
-    given = {name: value for name, value in params["configuration"].items() if value not in (None, "")}
-    configuration = parse_configuration(given, params["kube_proxy_configuration"])
-    node = parse_node(params["node"]) if params["state"] in ("compiled", "converged") else None
+    parse_snapshots(params["snapshots"] or 0)
+    configuration = parse_configuration(params["configuration"], params["kube_proxy_configuration"])
+    node = parse_node(params["node"]) if params["state"] in OF_SERVICES else None
+    if params["state"] == "validated":
+        return {"changed": False}
     here = access(module)
     with here.lock(module):
         run = _Run(module, here, configuration)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Callable
 
 from .address import family_of
-from .errors import Problems
+from .errors import InputError, Problems
 from .fields import Fields, describe, ip, network, whole_number, without_repetition
 from .kube_proxy import flatten
 from .node import DETECT_LOCAL_MODES, MODES, Node, ProxyConfiguration
@@ -33,14 +33,15 @@ _is_duration = re.compile(r"(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:h|ms|m|s|us|µ
 def parse_configuration(
     variables: Mapping[str, object], document: Mapping[str, object] | None = None
 ) -> ProxyConfiguration:
-    """Role variables, named as the fields of ProxyConfiguration -> the proxy configuration. null counts as not given.
+    """Role variables, named as the fields of ProxyConfiguration -> the proxy configuration.
 
-    ``document`` is a KubeProxyConfiguration that supplies what the variables leave open. Raises InputError.
+    null and empty text, which a template makes of a variable that is not set, count as not given. ``document`` is a
+    KubeProxyConfiguration that supplies what the variables leave open. Raises InputError.
     """
     problems = Problems()
     fields = Fields(dict(variables), "", problems)
     fields.only(ProxyConfiguration._fields)
-    given = {str(name): value for name, value in fields.values.items() if value is not None}
+    given = {str(name): value for name, value in fields.values.items() if value not in (None, "")}
     values = {} if document is None else _read_document(document, str(given.get("mode", "")), problems)
     values.update(_read(given, {}, problems))
     configuration = ProxyConfiguration(**values)  # type: ignore[arg-type]
@@ -58,6 +59,13 @@ def parse_kube_proxy_configuration(document: object, mode: str = "") -> dict[str
     values = _read_document(document, mode, problems)
     problems.raise_if_any()
     return values
+
+
+def parse_snapshots(number: int) -> int:
+    """How many snapshots a node keeps. Raises InputError."""
+    if number < 0:
+        raise InputError([f"snapshots: {number} is below 0: give the number of snapshots to keep"])
+    return number
 
 
 def parse_node(document: object, path: str = "node") -> Node:

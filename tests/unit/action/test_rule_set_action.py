@@ -171,3 +171,25 @@ def test_bad_input_does_not_reach_the_node(tmp_path: Path, arguments: dict[str, 
         "msg": f"{len(expected)} problem(s) in the input: " + "\n".join(expected),
     }
     assert host.executed == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({}, None),
+        ({"configuration": {"mode": None, "scheduler": ""}, "kube_proxy_configuration": "", "snapshots": "3"}, None),
+        ({"services": [{**WEB, "name": "Web"}]}, "services[0].name: "),
+        ({"configuration": {"mode": "ipvsX"}}, "mode: "),
+        ({"kube_proxy_configuration": {"mode": "nft"}}, "mode: 'nft' is not one of"),
+        ({"node": {"addresses": ["192.0.2.1"]}}, "node.name: "),
+        ({"snapshots": -1}, "snapshots: -1 is below 0"),
+    ],
+)
+def test_input_is_validated_without_the_node(tmp_path: Path, arguments: dict[str, Any], problem: str | None) -> None:
+    host = Host(tmp_path, **{"services": [WEB], "state": "validated", **arguments})
+    result = host.run()
+    assert host.executed == []
+    if problem is None:
+        assert result == {"changed": False}
+    else:
+        assert result["problems"][0].startswith(problem)
