@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -63,13 +64,20 @@ def apply(operations: Iterable[Operation]) -> None:
 
 
 def later_files(directory: str, file: str) -> dict[str, str]:
-    """Texts by path of the drop-in files that a boot reads after this one, in its order. Raises KernelError."""
+    """Texts by path of the drop-in files that a boot reads after this one, in its order.
+
+    A file that cannot be read sets nothing: a boot passes over it, too.
+    """
     paths: dict[str, str] = {}
     for folder in (directory, *DIRECTORIES):
         for name in files.listed(folder):
             if name > file and name.endswith(".conf"):
                 paths.setdefault(name, os.path.join(folder, name))
-    return {path: files.read_text(path) or "" for _name, path in sorted(paths.items())}
+    texts = {}
+    for _name, path in sorted(paths.items()):
+        with contextlib.suppress(KernelError):
+            texts[path] = files.read_text(path) or ""
+    return texts
 
 
 def _explain(missing: list[str]) -> str:

@@ -170,6 +170,7 @@ def test_files_that_set_something_back_at_boot_are_told(
     (etc / "70-equal.conf").write_text("net/ipv4/ip_forward=1\n")
     (etc / "80-no-drop-in").write_text("net.ipv4.ip_forward = 0\n")
     (etc / "90-masked.conf").symlink_to("/dev/null")
+    (etc / "90-folder.conf").mkdir()
     (lib / "90-masked.conf").write_text("net.ipv4.ip_forward = 0\n")
     warnings: list[str] = []
     arguments = params(settings=SETTINGS, directory=str(etc), file="60-ours.conf")
