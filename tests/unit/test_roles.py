@@ -168,7 +168,10 @@ def test_lists_of_the_node_may_be_text(tmp_path: Path) -> None:
     given: list[tuple[str, Mapping[str, Any]]] = [
         ("kube_proxy_node_fields", {}),
         ("kube_proxy_node_fields", {"kube_proxy_node_addresses": "192.0.2.1"}),
-        ("kube_proxy_node_fields", {"kube_proxy_node_addresses": "192.0.2.1, fd00::1"}),
+        (
+            "kube_proxy_node_fields",
+            {"kube_proxy_node_addresses": "192.0.2.1, fd00::1,", "kube_proxy_node_pod_cidrs": ""},
+        ),
         (
             "kube_proxy_node_fields",
             {"kube_proxy_node_addresses": ["192.0.2.1"], "kube_proxy_node_pod_cidrs": "10.244.1.0/24"},
