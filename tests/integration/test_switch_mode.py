@@ -178,6 +178,23 @@ def test_a_node_that_was_in_the_mode_before_stays_there(controller: NamespaceCon
     assert rules(controller) == before
 
 
+def test_what_became_of_a_node_is_told_also_where_traffic_is_not_led_back_to_another(
+    controller: NamespaceController,
+) -> None:
+    document = yaml.safe_load((controller.folder / "inventory.yml").read_text())
+    nodes = document["kube_nodes"]["hosts"]
+    # Two names of one node, which has to be the same to both.
+    nodes["node-a"] = nodes["node-b"] = {**(nodes["node-a"] or {}), "kube_proxy_node_name": "node-a"}
+    controller.write("inventory.yml", yaml.safe_dump(document))
+    proof = proving(controller, f"{DISPROOF}  when: inventory_hostname == 'node-b'\n")
+    controller.write("after.yml", DISPROOF.replace("the cash desk", "the balancer"))
+    after = f"-e kube_proxy_serial=2 -e kube_proxy_after_switch={controller.folder}/after.yml"
+    printed = switch(controller, "iptables", proof, after, status=2)
+    end = "node-b is not proved in iptables mode (its rules are what they were): the cash desk is dark"
+    assert re.search(r"^node-a +failed +the balancer is dark", printed, re.M)
+    assert re.search(rf"^node-b +failed +{re.escape(end)}", printed, re.M)
+
+
 @pytest.mark.parametrize("proof, status", [(None, 2), ("- name: [", 4)], ids=["missing", "no YAML"])
 def test_a_proof_that_cannot_be_read_is_found_before_the_move(
     controller: NamespaceController, proof: str | None, status: int
