@@ -63,8 +63,8 @@ NO_TWOS = (
 )
 NO_NAMESPACE = "no network namespace 'nowhere' in /run/netns: there are {} (ip netns add makes one)"
 NO_STATE = (
-    "Validation of arguments failed:\nvalue of kube_proxy_state must be one of: validated, compiled, converged, absent, "
-    "restored, got: there"
+    "Validation of arguments failed:\nvalue of kube_proxy_state must be one of: validated, compiled, converged, "
+    "absent, restored, got: there"
 )
 ONE_FAMILY = "10.244.0.0/16, 10.245.0.0/16 are of one family; at most one network per family is possible"
 OCTAL = "has leading zeros, which some programs read as octal; leave them out"
