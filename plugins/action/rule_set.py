@@ -46,13 +46,12 @@ class ActionModule(ActionBase):
             data = None if state in WITHOUT_SERVICES else self._service_data()
             if state == "validated":
                 self._validate()
+                result.update(changed=False)
+                return result
         except InputError as error:
             result.update(
                 failed=True, msg=f"{len(error.problems)} problem(s) in the input: {error}", problems=error.problems
             )
-            return result
-        if state == "validated":
-            result.update(changed=False)
             return result
         if data is not None:
             arguments["checksum"] = data.checksum

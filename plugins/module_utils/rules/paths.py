@@ -132,7 +132,7 @@ def ipvs_graph(servers: VirtualServers, ports: Iterable[ServicePort]) -> Graph:
         name = f"{key.protocol} {entry}"
         found.entries[key.protocol, entry] = [Link(entry, name, server.scheduler)]
         links = found.links.setdefault(name, [])
-        links += [Link(name, str(key), f"weight {real.weight}") for key, real in server.real_servers.items()]
+        links += [Link(name, str(end), f"weight {real.weight}") for end, real in server.real_servers.items()]
     return found
 
 
