@@ -8,23 +8,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..kernel import files
 from ..kernel.command import KernelError
 from ..state import rule_set as state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..state.rule_set import RuleSet
+
+T = TypeVar("T")
 
 
 def read_compiled(path: str) -> RuleSet:
     """Raises KernelError where there is no rule set."""
+    found = _read(path, state.parse)
+    if found is None:
+        raise KernelError(f"there is no rule set at {path}: the module kubenode.proxy.rule_set compiles it")
+    return found
+
+
+def read_settings(path: str) -> dict[str, str]:
+    """The settings of that rule set, none where there is no rule set. Raises KernelError."""
+    return _read(path, state.parse_settings) or {}
+
+
+def _read(path: str, parse: Callable[[str], T]) -> T | None:
     text = files.read_text(path)
     if text is None:
-        raise KernelError(f"there is no rule set at {path}: the module kubenode.proxy.rule_set compiles it")
+        return None
     try:
-        return state.parse(text)
+        return parse(text)
     except ValueError as error:
         raise KernelError(
             f"{path} is not a rule set: {error}; compile it again with kubenode.proxy.rule_set"

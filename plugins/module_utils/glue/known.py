@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..kernel import files
 from ..kernel.run_file import RunFile
 from ..model.service import ServiceData
-from ..model.version import VERSIONS
 from ..rules.difference import TABLES
-from ..rules.modes import render
+from ..rules.modes import counting, render, settings_of
 from ..state import iptables, large_text, rule_set
 from .subsystem import LookAgainError
 
@@ -78,8 +77,8 @@ class Inputs(NamedTuple):
     facts: NodeFacts
 
     def counting(self, data: ServiceData) -> ServiceData:
-        """What of it the version looks at."""
-        return data.as_of(VERSIONS[self.configuration.version])
+        """What of it the rule set is made from."""
+        return counting(data, settings_of(self.configuration))
 
     def render(self, data: ServiceData) -> RuleSet:
         """The rule set of these service ports."""

@@ -40,8 +40,8 @@ class LiveServices:
         self._backend = backend
         self._desired = read_compiled(default_path(node))
         self._mode = self._desired.settings.get("mode")
-        found = service_data.stored(node.folder)
-        self._ports = found.parse().service_ports if found else ()
+        data = service_data.counting_in(node.folder, self._desired.settings)
+        self._ports = data.service_ports if data else ()
 
     def paths(self) -> tuple[list[dict[str, Any]], list[str]]:
         """All service ports with their addresses and the steps from these to the endpoints."""

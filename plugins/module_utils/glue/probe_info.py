@@ -14,8 +14,10 @@ from ..kernel import probe
 from ..model.errors import InputError
 from ..state.ipvs import endpoint
 from . import service_data
+from .compiled import read_settings
 from .module import NETNS
 from .node import access
+from .rule_set import default_path
 
 if TYPE_CHECKING:
     from ..model.service import ServicePort
@@ -35,14 +37,14 @@ def work(module: Call) -> dict[str, Any]:
     if limit < 1 or timeout <= 0:
         raise InputError([f"limit, timeout: {limit} and {timeout:g} have to be above 0"])
     here = access(module)
-    found = service_data.stored(here.folder)
-    candidates = [port for port in found.parse().service_ports if _can_answer(port)] if found else []
+    data = service_data.counting_in(here.folder, read_settings(default_path(here)))
+    candidates = [port for port in data.service_ports if _can_answer(port)] if data else []
     probed = candidates[:limit]
     answers = probe.connect([(port.cluster_ip, port.port) for port in probed], timeout)
     reasons = {_name(port): answers[port.cluster_ip, port.port] for port in probed}
     return {
         "changed": False,
-        "service_data": found is not None,
+        "service_data": data is not None,
         "answering": [name for name, reason in reasons.items() if not reason],
         "silent": [{"name": name, "reason": reason} for name, reason in reasons.items() if reason],
         "left_out": len(candidates) - len(probed),

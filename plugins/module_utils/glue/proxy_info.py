@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from ..model.errors import InputError
 from ..rules import names
 from ..rules.ipvs_sets import OWN_SETS
 from ..state.ipvs import SCHEDULER_FLAG_NAMES, RealServerStatistics, Traffic
-from .compiled import read_compiled
+from .compiled import read_settings
 from .live_services import LiveServices
 from .module import BACKEND, NETNS
 from .node import access
@@ -91,8 +90,7 @@ def work(module: Call) -> dict[str, Any]:
 
 def mode(node: NodeAccess) -> str | None:
     """The mode that the last run brought the node to. None where there was none. Raises KernelError."""
-    path = default_path(node)
-    return read_compiled(path).settings.get("mode") if os.path.exists(path) else None
+    return read_settings(default_path(node)).get("mode")
 
 
 def virtual_servers(node: NodeAccess) -> tuple[list[dict[str, Any]], list[str]]:

@@ -15,8 +15,11 @@ from ..kernel import files
 from ..kernel.command import KernelError
 from ..model import canonical
 from ..model.service import ServiceData
+from ..rules.modes import counting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..state.large_text import Text
 
 # The options of the module, and the variables of the role.
@@ -52,9 +55,13 @@ def path_in(folder: str) -> str:
     return os.path.join(folder, "services.json")
 
 
-def stored(folder: str) -> NodeServiceData | None:
-    """The service data that a node has, None for none. Raises KernelError."""
-    return _read(path_in(folder), None)
+def counting_in(folder: str, settings: Mapping[str, str]) -> ServiceData | None:
+    """Of the service data in a node's folder, what counts where its rule set has these settings; None for no data.
+
+    Raises KernelError, InputError.
+    """
+    found = _read(path_in(folder), None)
+    return counting(found.parse(), settings) if found else None
 
 
 def load(folder: str, checksum: str | None, incoming: str | None) -> NodeServiceData | None:

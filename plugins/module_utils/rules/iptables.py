@@ -52,7 +52,6 @@ def render(service_data: ServiceData, node: Node, configuration: ProxyConfigurat
     }
     counts = facts.accounting and VERSIONS[configuration.version].accounting
     return RuleSet.empty()._replace(
-        settings={"mode": "iptables", "version": configuration.version},
         sysctls=iptables_sysctls(node, configuration, facts),
         tables={name: family.tables() for name, family in families.items()},
         accounting_objects=ACCOUNTING_OBJECTS if counts else frozenset(),

@@ -142,7 +142,6 @@ def render(service_data: ServiceData, node: Node, configuration: ProxyConfigurat
     }
     addresses = {f"{a}/32" for a in families["ipv4"].addresses} | {f"{a}/128" for a in families["ipv6"].addresses}
     return RuleSet.empty()._replace(
-        settings={"mode": "ipvs", "version": configuration.version},
         sysctls=ipvs_sysctls(configuration, facts),
         ipvs_timeouts={name: seconds for name, seconds in timeouts.items() if seconds},
         sets={name: ip_set for family in families.values() for name, ip_set in family.sets().items()},

@@ -46,7 +46,6 @@ def render(service_data: ServiceData, node: Node, configuration: ProxyConfigurat
         for family in FAMILIES
     ]
     return RuleSet.empty()._replace(
-        settings={"mode": "nftables", "version": configuration.version},
         sysctls=conntrack_sysctls(configuration, facts),
         nftables={nftables_name(family.family): family.table() for family in families},
         udp_endpoints=udp_endpoints(service_data.service_ports, {one.family: one.node_ports for one in families}),

@@ -109,8 +109,6 @@ def _pieces(sections: Mapping[str, Iterable[str]]) -> Iterator[str]:
 
 def parse(text: str) -> RuleSet:
     """File text -> rule set. Raises ValueError where the text is not one, or is of another format."""
-    if not text.startswith(FIRST_LINE + "\n"):
-        raise ValueError(f"does not start with {FIRST_LINE!r}")
     sections = _sections(text)
     timeouts = node.parse_sysctls(sections["ipvs timeouts"])
     return RuleSet(
@@ -125,6 +123,12 @@ def parse(text: str) -> RuleSet:
         accounting_objects=frozenset(node.parse_lines(sections["accounting objects"])),
         nftables=nftables.parse(sections["nftables"]),
     )
+
+
+def parse_settings(text: str) -> dict[str, str]:
+    """File text -> the settings of that rule set, without all else of it. Raises ValueError as :func:`parse`."""
+    start, end = _places(text)["settings"]
+    return node.parse_sysctls(text[start:end])
 
 
 def _render_endpoints(endpoints: UDPEndpoints) -> str:
@@ -149,7 +153,9 @@ def _sections(text: str) -> dict[str, str]:
 
 
 def _places(text: str) -> dict[str, tuple[int, int]]:
-    """Where each section begins and ends; at one place, if it is missing."""
+    """Where each section begins and ends; at one place, if it is missing. Raises ValueError for another text."""
+    if not text.startswith(FIRST_LINE + "\n"):
+        raise ValueError(f"does not start with {FIRST_LINE!r}")
     heads = list(SECTION.finditer(text))
     ends = [*(head.start() for head in heads[1:]), len(text)]
     missing = dict.fromkeys(SECTIONS, (len(text), len(text)))
